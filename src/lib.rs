@@ -1,0 +1,36 @@
+//! nanozfs: boot-time rc helpers for FreeBSD appliances whose system image is read-only and whose
+//! configuration and data are on ZFS.
+//!
+//! Data flows one way: configuration, then facts about the machine, then a decision (a pure
+//! function), then action through [`host::Host`], then a report.
+
+pub mod boot;
+pub mod cli;
+pub mod config;
+pub mod format;
+pub mod host;
+#[cfg(feature = "lab")]
+pub mod lab;
+mod log;
+pub mod report;
+#[allow(unsafe_code)]
+pub mod sys;
+
+use std::ffi::OsString;
+
+/// The whole program, on the machine it runs on: the exit code.
+pub fn start() -> u8 {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let asked = cli::asks(&arguments);
+    log::start(asked.verbose);
+    let mut out = std::io::stdout();
+    if asked.root && !sys::process::is_root() {
+        let finding = report::Finding::new(report::Code::E04, "not run by root");
+        report::Console::new(&mut out, false).finding(&finding);
+        return report::Exit::NotRoot.code();
+    }
+    #[cfg(target_os = "freebsd")]
+    return cli::run(&arguments, &host::FreeBsd::new(), &mut out);
+    #[cfg(not(target_os = "freebsd"))]
+    return cli::run_elsewhere(&arguments, &mut out);
+}
