@@ -1,0 +1,207 @@
+//! The real machine: FreeBSD.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Duration;
+
+use super::command::{Runner, System};
+use super::programs::{databases, zfs, zpool};
+use super::{
+    Database, Error, Files, Host, Import, Kind, Lock, Mount, MountRequest, RealFiles, Result,
+    Source,
+};
+use crate::format::zfs::Dataset;
+use crate::format::zpool::Pool;
+use crate::sys;
+
+/// How often the kernel is asked whether devices came or went.
+const POLL: Duration = Duration::from_millis(100);
+/// What the lock is taken on: there in every mode of the system, and read-only is enough.
+const EXECUTABLE: &str = "/sbin/nanozfs";
+
+/// FreeBSD, by system calls and the programs of the base system.
+pub struct FreeBsd {
+    files: RealFiles,
+    runner: Box<dyn Runner>,
+}
+
+impl FreeBsd {
+    /// The machine this program runs on.
+    pub fn new() -> Self {
+        if let Err(error) = sys::siginfo::install() {
+            log::debug!("SIGINFO: {error}");
+        }
+        FreeBsd { files: RealFiles, runner: Box::new(System) }
+    }
+}
+
+impl Default for FreeBsd {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// An error of the `sys` layer, whose text says what was tried already.
+fn failed(error: &io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::ResourceBusy => Kind::Busy,
+        io::ErrorKind::NotFound => Kind::NotFound,
+        _ => Kind::Refused,
+    };
+    let text = error.to_string();
+    match text.rsplit_once(": ") {
+        Some((doing, why)) => Error::new(kind, doing, why),
+        None => Error::new(kind, "system call", text),
+    }
+}
+
+struct Held(#[allow(dead_code, reason = "held for its drop")] sys::lock::Lock);
+
+impl Lock for Held {}
+
+impl Host for FreeBsd {
+    fn files(&self) -> &dyn Files {
+        &self.files
+    }
+
+    fn geom(&self) -> Result<Vec<u8>> {
+        sys::sysctl::bytes("kern.geom.confxml").map_err(|error| failed(&error))
+    }
+
+    fn read_device(&self, name: &str, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let file = File::open(format!("/dev/{name}"))?;
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match file.read_at(rest, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    fn mounts(&self) -> Result<Vec<Mount>> {
+        let mounts = sys::mount::list().map_err(|error| failed(&error))?;
+        Ok(mounts
+            .into_iter()
+            .map(|entry| Mount {
+                fstype: entry.fstype,
+                source: entry.from,
+                at: entry.on,
+                read_only: entry.read_only,
+            })
+            .collect())
+    }
+
+    fn pools(&self) -> Result<Vec<Pool>> {
+        zpool::list(&*self.runner)
+    }
+
+    fn datasets(&self, root: &str) -> Result<Vec<Dataset>> {
+        zfs::list(&*self.runner, root)
+    }
+
+    fn kenv(&self, name: &str) -> Option<String> {
+        sys::kenv::get(name).unwrap_or_else(|error| {
+            log::debug!("{error}");
+            None
+        })
+    }
+
+    fn uptime(&self) -> Duration {
+        sys::time::uptime().unwrap_or_default()
+    }
+
+    fn wait_for_devices(&self, until: Duration) -> bool {
+        // The list is short text; asking for it also waits for tasting that is under way.
+        let devices = || sys::sysctl::bytes("kern.geom.conftxt").unwrap_or_default();
+        let before = devices();
+        loop {
+            let left = until.saturating_sub(self.uptime());
+            if left.is_zero() {
+                return false;
+            }
+            std::thread::sleep(left.min(POLL));
+            if sys::siginfo::asked() != 0 || devices() != before {
+                return true;
+            }
+        }
+    }
+
+    fn progress_asked(&self) -> bool {
+        sys::siginfo::take()
+    }
+
+    fn lock(&self) -> Result<Box<dyn Lock>> {
+        match sys::lock::Lock::acquire(Path::new(EXECUTABLE)) {
+            Ok(lock) => Ok(Box::new(Held(lock))),
+            Err(error @ sys::lock::LockError::Busy { .. }) => {
+                Err(Error::new(Kind::Busy, "lock", error.to_string()))
+            }
+            Err(error) => Err(Error::new(Kind::Refused, "lock", error.to_string())),
+        }
+    }
+
+    fn import(&self, imports: &[Import]) -> Vec<Result<()>> {
+        let runner = &*self.runner;
+        std::thread::scope(|scope| {
+            let running: Vec<_> = imports
+                .iter()
+                .map(|import| scope.spawn(move || zpool::import(runner, import)))
+                .collect();
+            let lost = || Err(Error::new(Kind::Refused, "zpool import", "its thread was lost"));
+            running.into_iter().map(|import| import.join().unwrap_or_else(|_| lost())).collect()
+        })
+    }
+
+    fn mount(&self, request: &MountRequest) -> Result<()> {
+        let (fstype, from) = match &request.source {
+            Source::Dataset(name) => ("zfs", name.clone()),
+            Source::Ufs(provider) => ("ufs", format!("/dev/{provider}")),
+            Source::Directory(path) => ("nullfs", path.display().to_string()),
+        };
+        sys::mount::nmount(fstype, &from, &request.at, request.read_only, &[])
+            .map_err(|error| failed(&error))
+    }
+
+    fn mount_memory(&self, at: &Path, bytes: u64) -> Result<()> {
+        super::memory::mount(&*self.runner, at, bytes).map_err(|error| {
+            Error::new(
+                Kind::Refused,
+                format!("memory file system on {}", at.display()),
+                format!("{error:#}"),
+            )
+        })
+    }
+
+    fn unmount(&self, at: &Path) -> Result<()> {
+        sys::mount::unmount(at, false).map_err(|error| failed(&error))
+    }
+
+    fn set_property(&self, dataset: &str, name: &str, value: &str) -> Result<()> {
+        zfs::set(&*self.runner, dataset, name, value)
+    }
+
+    fn set_kenv(&self, name: &str, value: &str) -> Result<()> {
+        sys::kenv::set(name, value).map_err(|error| failed(&error))
+    }
+
+    fn rebuild(&self, database: Database) -> Result<()> {
+        databases::rebuild(&*self.runner, database)
+    }
+
+    fn reread_rc_conf(&self) -> Result<bool> {
+        // rc.subr(8) exports the process that runs the scripts.
+        let Some(pid) = std::env::var("RC_PID").ok().and_then(|pid| pid.parse().ok()) else {
+            return Ok(false);
+        };
+        sys::process::signal(pid, sys::process::Signal::SIGALRM).map_err(|error| failed(&error))?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,215 @@
+//! What the suite needs of the system it runs on.
+//!
+//! [`Host`] is the seam between deciding and doing. Its calls are semantic ("import this pool from
+//! these devices", "mount this dataset here"), so that a model of an appliance can stand in for
+//! FreeBSD and *behave*, instead of expecting calls. [`Files`] is the part of it that deals in
+//! files. `FreeBsd` is the real host; the lab (cargo feature `lab`) is the model.
+
+pub mod command;
+mod error;
+mod files;
+#[cfg(target_os = "freebsd")]
+mod freebsd;
+#[cfg(target_os = "freebsd")]
+mod memory;
+pub mod programs;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::format::zfs::Dataset;
+use crate::format::zpool::Pool;
+
+pub use error::{Error, Kind, Result, why};
+pub use files::{Attributes, FileKind, Files, RealFiles, Stat, Timestamp};
+#[cfg(target_os = "freebsd")]
+pub use freebsd::FreeBsd;
+
+/// A machine that nanozfs can run on.
+///
+/// Looking calls have no effect on the machine. Acting calls say in their comment what they change;
+/// each either does the whole of it or returns an error that names what was not done.
+pub trait Host: Send + Sync {
+    /// The machine's files, `/` being its root directory.
+    fn files(&self) -> &dyn Files;
+
+    // -- looking ----------------------------------------------------------------------------------
+
+    /// `kern.geom.confxml`, as the kernel gives it (geom(4)). Waits for pending tasting.
+    fn geom(&self) -> Result<Vec<u8>>;
+
+    /// Reads `length` bytes at byte `offset` of the provider `name` (no `/dev/`). Short at the
+    /// end of the device. Opens read-only, which disturbs no label.
+    fn read_device(&self, name: &str, offset: u64, length: usize) -> std::io::Result<Vec<u8>>;
+
+    /// What is mounted, in the order of mounting (getfsstat(2)).
+    fn mounts(&self) -> Result<Vec<Mount>>;
+
+    /// The imported pools (`zpool list`). A system without any answers an empty list.
+    fn pools(&self) -> Result<Vec<Pool>>;
+
+    /// The file systems at and below `root` (`zfs list -r`), parents before children; empty when
+    /// `root` does not exist.
+    fn datasets(&self, root: &str) -> Result<Vec<Dataset>>;
+
+    /// A variable of the kernel's environment (kenv(1)); `None` when it is not set.
+    fn kenv(&self, name: &str) -> Option<String>;
+
+    /// Time since the machine started. Never goes back.
+    fn uptime(&self) -> Duration;
+
+    /// Sleeps until the set of devices may have changed, or until [`Host::uptime`] reaches
+    /// `until`. True when devices may have changed.
+    fn wait_for_devices(&self, until: Duration) -> bool;
+
+    /// True once after somebody asked for progress (SIGINFO, ^T).
+    fn progress_asked(&self) -> bool {
+        false
+    }
+
+    // -- acting -----------------------------------------------------------------------------------
+
+    /// Keeps every other nanozfs from acting on this machine while the guard lives.
+    /// [`Kind::Busy`] when another one holds it. Leaves nothing on disk.
+    fn lock(&self) -> Result<Box<dyn Lock>>;
+
+    /// Imports pools, side by side, one answer each in the order of `imports`. Mounts nothing and
+    /// writes no cache file (`zpool import -N -o cachefile=none`); the pool's labels record this
+    /// host. Each is given up after its time limit with [`Kind::TimedOut`].
+    fn import(&self, imports: &[Import]) -> Vec<Result<()>>;
+
+    /// Mounts `request.source` on `request.at`, which must be a directory (nmount(2)).
+    fn mount(&self, request: &MountRequest) -> Result<()>;
+
+    /// Mounts a file system in memory of at most `bytes` on `at`; its content is gone when the
+    /// machine stops or it is unmounted (tmpfs(5), else md(4) with a new UFS).
+    fn mount_memory(&self, at: &Path, bytes: u64) -> Result<()>;
+
+    /// Unmounts what is on `at`; [`Kind::Busy`] when it is in use, and nothing has changed then.
+    fn unmount(&self, at: &Path) -> Result<()>;
+
+    /// Sets a user property of a dataset (`zfs set`), one transaction on the pool.
+    fn set_property(&self, dataset: &str, name: &str, value: &str) -> Result<()>;
+
+    /// Sets a variable of the kernel's environment, until the machine stops.
+    fn set_kenv(&self, name: &str, value: &str) -> Result<()>;
+
+    /// Rebuilds a database that libc reads in place of the text file it is made from.
+    fn rebuild(&self, database: Database) -> Result<()>;
+
+    /// Makes rc(8) read rc.conf again after the script it is running, by SIGALRM. False when rc is
+    /// not running us.
+    fn reread_rc_conf(&self) -> Result<bool>;
+}
+
+/// Held while a nanozfs acts; dropping it lets the next one in.
+pub trait Lock: Send {}
+
+/// A mounted file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "lab", derive(serde::Serialize, serde::Deserialize))]
+pub struct Mount {
+    /// `ufs`, `zfs`, `tmpfs`, `nullfs`, `devfs`, …
+    pub fstype: String,
+    /// What is mounted: `/dev/ufs/nanos1a`, `tank/nano/cfg`, a directory.
+    pub source: String,
+    /// The mount point.
+    pub at: PathBuf,
+    /// True when nothing can be written to it.
+    pub read_only: bool,
+}
+
+impl Mount {
+    /// True when its content lives in memory only, so that nothing needs to reach a disk.
+    pub fn in_memory(&self) -> bool {
+        self.fstype == "tmpfs" || self.fstype == "mfs" || self.source.starts_with("/dev/md")
+    }
+}
+
+/// The mount that is seen at `path`: the last one made there.
+pub fn mounted_at<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
+    mounts.iter().rev().find(|mount| mount.at == path)
+}
+
+/// The mount that `path` belongs to: the last made of those with the longest mount point.
+pub fn mount_of<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
+    mounts
+        .iter()
+        .filter(|mount| path.starts_with(&mount.at))
+        .max_by_key(|mount| mount.at.components().count())
+}
+
+/// A pool to import: which, and from which devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// The pool's name, for messages.
+    pub name: String,
+    /// The pool's GUID: what it is asked for by.
+    pub guid: u64,
+    /// The devices to look at (`/dev/…`), and no others.
+    pub devices: Vec<String>,
+    /// Given up after this long.
+    pub limit: Duration,
+}
+
+/// What to mount, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountRequest {
+    /// What to mount.
+    pub source: Source,
+    /// The mount point, a directory.
+    pub at: PathBuf,
+    /// Mount it so that nothing can be written.
+    pub read_only: bool,
+}
+
+/// Something that can be mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A ZFS dataset, by name.
+    Dataset(String),
+    /// A UFS on a provider, by the provider's name without `/dev/`.
+    Ufs(String),
+    /// Another directory, shown a second time (nullfs(5)).
+    Directory(PathBuf),
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Source::Dataset(name) => f.write_str(name),
+            Source::Ufs(provider) => write!(f, "/dev/{provider}"),
+            Source::Directory(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// A database made from a text file in `/etc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// `pwd.db` and `spwd.db` from `master.passwd` (pwd_mkdb(8)); rewrites `passwd` too.
+    Passwords,
+    /// `login.conf.db` from `login.conf` (cap_mkdb(1)).
+    LoginClasses,
+}
+
+impl Database {
+    /// All of them.
+    pub const ALL: [Database; 2] = [Database::Passwords, Database::LoginClasses];
+
+    /// The text file, relative to `/etc`.
+    pub fn text(self) -> &'static str {
+        match self {
+            Database::Passwords => "master.passwd",
+            Database::LoginClasses => "login.conf",
+        }
+    }
+
+    /// The files made from it, relative to `/etc`.
+    pub fn files(self) -> &'static [&'static str] {
+        match self {
+            Database::Passwords => &["pwd.db", "spwd.db"],
+            Database::LoginClasses => &["login.conf.db"],
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! zpool(8).
+
+use std::time::Duration;
+
+use super::{nonsense, run};
+use crate::format::zpool::{LIST_COLUMNS, Pool, parse_list};
+use crate::host::command::{Command, Runner};
+use crate::host::{Import, Result};
+
+const ZPOOL: &str = "/sbin/zpool";
+/// Listing asks the kernel only; one that takes this long will not come back.
+const LIST_LIMIT: Duration = Duration::from_secs(30);
+
+/// The imported pools.
+pub fn list(runner: &dyn Runner) -> Result<Vec<Pool>> {
+    let command = Command::new(ZPOOL, LIST_LIMIT).args(["list", "-Hp", "-o", LIST_COLUMNS]);
+    let text = run(runner, &command)?;
+    parse_list(&text).map_err(|error| nonsense(&command, &error))
+}
+
+/// Imports one pool by GUID from the devices given, mounting nothing and writing no cache file.
+/// Forced (`-f`), because a pool that another host used last is the normal case after the OS drive
+/// was replaced; only known pools come here.
+pub fn import(runner: &dyn Runner, import: &Import) -> Result<()> {
+    let mut command =
+        Command::new(ZPOOL, import.limit).args(["import", "-f", "-N", "-o", "cachefile=none"]);
+    for device in &import.devices {
+        command = command.args(["-d", device]);
+    }
+    run(runner, &command.arg(import.guid.to_string())).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Kind;
+    use crate::host::command::Replay;
+
+    fn lone() -> Import {
+        Import {
+            name: "lone".to_owned(),
+            guid: 3_987_550_627_117_901_460,
+            devices: vec!["/dev/da0".to_owned(), "/dev/da1".to_owned()],
+            limit: Duration::from_secs(60),
+        }
+    }
+
+    const IMPORT: &str =
+        "zpool import -f -N -o cachefile=none -d /dev/da0 -d /dev/da1 3987550627117901460";
+
+    #[test]
+    fn an_import_names_the_guid_and_every_device_and_writes_no_cache_file() {
+        let replay = Replay::new().answer(IMPORT, "", "", 0);
+        import(&replay, &lone()).unwrap();
+        assert_eq!(replay.calls(), [IMPORT]);
+    }
+
+    #[test]
+    fn what_zpool_says_is_what_the_error_says() {
+        let stderr = "cannot import 'lone': no such pool available\n";
+        let error = import(&Replay::new().answer(IMPORT, "", stderr, 1), &lone()).unwrap_err();
+        assert_eq!(error.kind, Kind::Refused);
+        assert_eq!(error.why, "cannot import 'lone': no such pool available");
+        let error = import(&Replay::new().times_out(IMPORT, false), &lone()).unwrap_err();
+        assert!(matches!(error.kind, Kind::TimedOut(_)), "{error}");
+        let error = import(&Replay::new().missing(IMPORT), &lone()).unwrap_err();
+        assert_eq!(error.kind, Kind::ProgramMissing);
+    }
+
+    #[test]
+    fn a_list_that_is_no_list_is_nonsense() {
+        let line = format!("zpool list -Hp -o {LIST_COLUMNS}");
+        let error = list(&Replay::new().answer(&line, "NAME\n", "", 0)).unwrap_err();
+        assert_eq!(error.kind, Kind::Nonsense);
+        assert_eq!(list(&Replay::new().answer(&line, "", "", 0)).unwrap(), []);
+    }
+}

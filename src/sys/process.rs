@@ -1,0 +1,65 @@
+//! The running process and signals to others: geteuid(2), kill(2).
+
+use std::io;
+
+pub use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::{Pid, geteuid};
+
+use super::cannot;
+
+/// Whether the process acts with root's rights.
+#[must_use]
+pub fn is_root() -> bool {
+    geteuid().is_root()
+}
+
+/// Sends `signal` to the process `pid`, and to no other: process groups, `init` and the kernel
+/// (numbers below 2) are refused with `InvalidInput`.
+///
+/// `SIGALRM` to `$RC_PID` makes rc(8) read rc.conf again after the script that runs.
+pub fn signal(pid: u32, signal: Signal) -> io::Result<()> {
+    let target =
+        i32::try_from(pid).ok().filter(|target| *target > 1).map(Pid::from_raw).ok_or_else(
+            || {
+                io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("cannot send {signal} to process {pid}: not a process to signal"),
+                )
+            },
+        )?;
+    kill(target, signal).map_err(|error| {
+        cannot(format_args!("cannot send {signal} to process {pid}"), &error.into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_signal_reaches_the_process_it_is_sent_to() {
+        let mut child = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        signal(child.id(), Signal::SIGALRM).unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(Signal::SIGALRM as i32));
+    }
+
+    #[test]
+    fn groups_and_init_are_never_signalled() {
+        for pid in [0, 1, u32::MAX] {
+            let error = signal(pid, Signal::SIGALRM).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{pid}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_named_in_the_error() {
+        let mut child = Command::new("/bin/sleep").arg("0").spawn().unwrap();
+        child.wait().unwrap();
+        let error = signal(child.id(), Signal::SIGALRM).unwrap_err();
+        assert!(error.to_string().contains(&child.id().to_string()), "{error}");
+    }
+}
