@@ -1,0 +1,171 @@
+//! The codes of findings: the one table that the console, `nanozfs explain`, nanozfs(8) and the
+//! tests share. A code, once published, keeps its meaning.
+
+/// Whether a finding takes the machine out of normal mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Impact {
+    /// Worth knowing; the machine is as it should be.
+    Note,
+    /// Something the machine should have is missing or impaired.
+    Degraded,
+}
+
+/// Makes the enum and its table from one list.
+macro_rules! codes {
+    ($($id:ident $impact:ident $title:literal, unchanged $unchanged:literal, next $next:literal;)+) => {
+        /// The class of a finding.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[allow(missing_docs, reason = "the table says what each means")]
+        pub enum Code { $($id),+ }
+
+        impl Code {
+            /// Every code, in order.
+            pub const ALL: &[Code] = &[$(Code::$id),+];
+
+            /// As it is printed and asked for: `E21`.
+            pub fn id(self) -> &'static str {
+                match self { $(Code::$id => stringify!($id)),+ }
+            }
+
+            /// What the code means, as one phrase.
+            pub fn title(self) -> &'static str {
+                match self { $(Code::$id => $title),+ }
+            }
+
+            /// What was not changed.
+            pub fn unchanged(self) -> &'static str {
+                match self { $(Code::$id => $unchanged),+ }
+            }
+
+            /// What to type next.
+            pub fn next(self) -> &'static str {
+                match self { $(Code::$id => $next),+ }
+            }
+
+            /// Whether the machine is still in normal mode.
+            pub fn impact(self) -> Impact {
+                match self { $(Code::$id => Impact::$impact),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    // 0x: the command and its configuration.
+    E01 Note "The configuration file could not be read.",
+        unchanged "the defaults are used", next "ls -l /etc/nanozfs.conf";
+    E02 Note "A line of the configuration, or a key in it, is not known.",
+        unchanged "every other line counts", next "man nanozfs.conf";
+    E03 Note "A value in the configuration cannot be used.",
+        unchanged "the value that was there before stands", next "man nanozfs.conf";
+    E04 Note "Only root can do this.",
+        unchanged "nothing was done", next "su -, and the same command again";
+    E05 Note "Another nanozfs is at work on this machine.",
+        unchanged "nothing was done", next "wait a minute, and the same command again";
+    E06 Degraded "The result of this boot could not be recorded.",
+        unchanged "the boot itself is not affected", next "df /var; ls -ld /var/db/nanozfs";
+    E07 Note "This command needs FreeBSD.",
+        unchanged "nothing was done", next "nanozfs-lab shell, to try it on a model";
+
+    // 1x: the OS drive.
+    E10 Note "No OS drive was found, by where / is mounted from or by label.",
+        unchanged "nothing was written", next "glabel status; mount";
+    E11 Note "More than one drive carries the OS drive's labels.",
+        unchanged "no drive was written to", next "unplug the drive that is not wanted; gpart show";
+    E12 Degraded "The kernel's list of disks could not be read.",
+        unchanged "no disk was touched", next "sysctl kern.geom.confxml";
+    E13 Note "The OS drive has no recovery copy of /cfg.",
+        unchanged "nothing was written", next "gpart show -l";
+    E14 Note "A label on the OS drive contradicts its place.",
+        unchanged "the place decides; nothing was written", next "glabel status; gpart show -p";
+
+    // 2x: pools.
+    E20 Degraded "No pool is named in the configuration.",
+        unchanged "no pool was imported", next "at the loader prompt: set nanozfs.pools=NAME, then: boot";
+    E21 Degraded "A pool lacks disks, but has enough to run.",
+        unchanged "no data is lost; nothing was repaired", next "zpool status; replace the disk";
+    E22 Degraded "A pool lacks more disks than it can do without.",
+        unchanged "none of its disks was written to", next "connect the disks, then: reboot";
+    E23 Degraded "No disk of a known pool was found.",
+        unchanged "no disk was written to", next "connect the disks, then: reboot";
+    E24 Degraded "A pool could not be imported.",
+        unchanged "the pool is as it was", next "zpool import";
+    E25 Degraded "An import took longer than import_limit and was given up.",
+        unchanged "nothing was forced; the kernel may still be at work on it", next "zpool status; dmesg | tail";
+    E26 Degraded "zpool or zfs is missing, or answered something that cannot be understood.",
+        unchanged "no pool was touched on the strength of it", next "ls -l /sbin/zpool /sbin/zfs; zpool status";
+    E27 Degraded "Two pools have the same known name.",
+        unchanged "neither was imported", next "zpool import; put the right one's id into pools";
+    E28 Note "A disk could not be read, or its ZFS label is damaged.",
+        unchanged "the disk was not written to", next "dmesg | tail; zpool status";
+    E29 Note "Recovery was asked for: no pool was looked at.",
+        unchanged "no disk was written to", next "reboot, without nanozfs.mode=recovery";
+
+    // 3x: /cfg and /etc.
+    E30 Degraded "No known pool holds a /cfg.",
+        unchanged "no dataset was made", next "zfs list; see nanozfs.conf(5), dataset";
+    E31 Degraded "/cfg could not be mounted from ZFS.",
+        unchanged "the dataset was not written to", next "zfs list; mount";
+    E32 Degraded "/cfg comes from the recovery copy on the OS drive.",
+        unchanged "the recovery copy is mounted read-only", next "nanozfs cfg -v";
+    E33 Degraded "There is no /cfg at all: /etc is as the image has it.",
+        unchanged "nothing was written to the OS drive", next "nanozfs osdrive -v";
+    E34 Degraded "A dataset is encrypted and its key is not loaded.",
+        unchanged "nobody was asked for a key; the dataset was not touched", next "zfs load-key DATASET; nanozfs boot, and reboot if it says so";
+    E35 Note "A mount hides files that were in the directory below it.",
+        unchanged "the hidden files are still there", next "ls the directory in single-user mode";
+    E36 Note "Something in /cfg is neither a file, a directory nor a link.",
+        unchanged "it was left in /cfg and not made in /etc", next "remove it from /cfg";
+    E37 Degraded "A file of /cfg could not be put into /etc.",
+        unchanged "the file in /etc is whole, as it was before", next "df /etc; ls -l /etc";
+    E38 Degraded "A database of /etc could not be rebuilt.",
+        unchanged "the text file is in place; the old database is still used", next "pwd_mkdb -p /etc/master.passwd; cap_mkdb /etc/login.conf";
+    E39 Note "More than one pool holds a /cfg; the one named first is used.",
+        unchanged "the other one was not mounted", next "order the pools key in /etc/nanozfs.conf";
+
+    // 4x: /var.
+    E40 Degraded "The pool that holds /cfg has no /var.",
+        unchanged "no dataset was made", next "zfs create -o canmount=noauto POOL/nano/var; reboot";
+    E41 Degraded "A dataset of /var could not be mounted.",
+        unchanged "the dataset was not written to", next "zfs list; mount";
+    E42 Degraded "/var is in memory: what is written there is gone at the next reboot.",
+        unchanged "no dataset was written to", next "nanozfs var -v";
+    E43 Degraded "No memory could be had for /var.",
+        unchanged "/var is as the image has it; rc will try once more", next "mount; mdconfig -l";
+    E44 Degraded "An empty /var could not be filled from the image.",
+        unchanged "nothing that was in /var; the next boot goes on with it", next "df /var; ls -l /var";
+    E45 Degraded "A part of /var that belongs to the image could not be shown.",
+        unchanged "/var shows its own copy of it", next "kldload nullfs; nanozfs var";
+    E47 Degraded "/var is in memory and in use, while ZFS has one.",
+        unchanged "what the memory /var collected", next "reboot";
+
+    // 5x: /usr/local/etc.
+    E50 Degraded "/usr/local/etc cannot be made to lead to /etc/local.",
+        unchanged "/usr/local/etc is as it was", next "ls -l /usr/local";
+    E51 Degraded "A file of /usr/local/etc could not be taken over into /etc/local.",
+        unchanged "the file in /usr/local/etc", next "df /etc";
+}
+
+impl Code {
+    /// True for what keeps a machine from its own `/cfg` or `/var`: a pool, a dataset, an order.
+    pub fn is_cause_of_recovery(self) -> bool {
+        let pools = self == Code::E12 || self >= Code::E20 && self <= Code::E31;
+        pools && !matches!(self, Code::E21 | Code::E28)
+            || matches!(self, Code::E34 | Code::E40 | Code::E41)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_in_order_and_say_everything() {
+        assert!(Code::ALL.is_sorted());
+        for code in Code::ALL {
+            assert_eq!(code.id().len(), 3);
+            assert!(code.title().ends_with('.') && !code.unchanged().is_empty(), "{}", code.id());
+            assert!(!code.next().is_empty() && !code.next().ends_with('.'), "{}", code.id());
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Lines for a person at a console: ASCII, wrapped before the 80th column.
+
+use std::io::Write;
+
+use super::finding::Finding;
+
+/// Columns used at most; a serial console has 80.
+pub const WIDTH: usize = 79;
+/// Every line of ours begins with this, so that it is found among rc's.
+const PREFIX: &str = "nanozfs: ";
+
+/// Where lines go: the console (or a terminal), and syslog through [`log`].
+pub struct Console<'a> {
+    out: &'a mut dyn Write,
+    verbose: bool,
+}
+
+impl<'a> Console<'a> {
+    /// A console that writes to `out`; details only when `verbose`.
+    pub fn new(out: &'a mut dyn Write, verbose: bool) -> Self {
+        Console { out, verbose }
+    }
+
+    /// One line, wrapped when it is too long.
+    pub fn say(&mut self, text: &str) {
+        log::info!("{text}");
+        self.wrap(PREFIX, text);
+    }
+
+    /// One line that only `-v` shows.
+    pub fn detail(&mut self, text: &str) {
+        log::debug!("{text}");
+        if self.verbose {
+            self.wrap(PREFIX, text);
+        }
+    }
+
+    /// A finding: its code and sentence, its details, what was not changed, what to do next.
+    pub fn finding(&mut self, finding: &Finding) {
+        let first = format!("{} {}", finding.code.id(), finding.what);
+        log::warn!("{first}; next: {}", finding.advice());
+        self.wrap(PREFIX, &first);
+        for (word, text) in finding.lines() {
+            self.wrap(&format!("{:width$}{word}: ", "", width = PREFIX.len()), text);
+        }
+    }
+
+    /// A line as it is: for screens that are laid out already.
+    pub fn plain(&mut self, text: &str) {
+        // A console that cannot be written to must not stop a boot.
+        if let Err(error) = writeln!(self.out, "{text}") {
+            log::debug!("console: {error}");
+        }
+    }
+
+    /// A numbered line of a screen that is `width` columns wide.
+    pub fn item(&mut self, number: usize, text: &str, width: usize) {
+        self.wrap_at(&format!(" {number}. "), text, width);
+    }
+
+    /// The last line of such a screen: a word and what it says.
+    pub fn item_named(&mut self, word: &str, text: &str, width: usize) {
+        self.wrap_at(&format!(" {word}: "), text, width);
+    }
+
+    /// `text` after `first`, its further lines indented below it.
+    fn wrap(&mut self, first: &str, text: &str) {
+        self.wrap_at(first, text, WIDTH);
+    }
+
+    fn wrap_at(&mut self, first: &str, text: &str, width: usize) {
+        let mut line = first.to_owned();
+        let mut fresh = true;
+        let text = printable(text);
+        for word in text.split(' ') {
+            if !fresh && line.chars().count() + 1 + word.chars().count() > width {
+                self.plain(&line);
+                line = " ".repeat(first.len());
+                fresh = true;
+            }
+            if !fresh {
+                line.push(' ');
+            }
+            line.push_str(word);
+            fresh = false;
+        }
+        self.plain(&line);
+    }
+}
+
+/// Names come from disks and files: whatever could upset a terminal is written as `\xNN`.
+fn printable(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' => clean.push(byte.into()),
+            _ => clean.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Code;
+    use super::*;
+
+    fn shown(show: impl FnOnce(&mut Console<'_>)) -> String {
+        let mut out = Vec::new();
+        show(&mut Console::new(&mut out, false));
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn no_line_reaches_the_last_column() {
+        let text = shown(|console| console.say(&"word ".repeat(60)));
+        assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
+        assert!(text.lines().skip(1).all(|line| line.starts_with("         word")), "{text}");
+    }
+
+    #[test]
+    fn a_finding_says_what_happened_what_was_not_changed_and_what_to_type() {
+        let finding = Finding::new(Code::E21, "pool tank: 2 of 3 disks found")
+            .detail("missing", "disk 3, last seen at /dev/ada3");
+        let text = shown(|console| console.finding(&finding));
+        assert!(text.starts_with("nanozfs: E21 pool tank: 2 of 3 disks found\n"), "{text}");
+        for word in ["missing: disk 3", "not changed: ", "next: "] {
+            assert!(text.contains(&format!("\n         {word}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_could_upset_a_terminal_are_spelled_out() {
+        assert_eq!(
+            shown(|console| console.say("a\x1b[2J\nb\u{e9}")),
+            "nanozfs: a\\x1b[2J\\x0ab\\xc3\\xa9\n"
+        );
+    }
+}
