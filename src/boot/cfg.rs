@@ -1,0 +1,160 @@
+//! `/cfg`: from ZFS, else from the recovery copy on the OS drive, and over `/etc`.
+
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail};
+
+use super::layout::{self, KnownPool};
+use super::osdrive::OsDrive;
+use super::{Action, Boot, overlay};
+use crate::host::{FileKind, MountRequest, Source, mount_of, mounted_at};
+use crate::report::{Code, Finding};
+
+/// The mount point.
+pub const CFG: &str = "/cfg";
+
+/// Where the configuration of this boot comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This dataset.
+    Zfs(String),
+    /// The recovery copy on the OS drive.
+    Recovery,
+    /// `/etc` is as the image has it.
+    Image,
+}
+
+/// The helper: mounts `/cfg` and lays it over `/etc`.
+pub fn step(
+    boot: &mut Boot<'_, '_>,
+    drive: &Option<OsDrive>,
+    pools: &[KnownPool],
+) -> (String, Origin) {
+    let origin = match from_zfs(boot, pools) {
+        Some(dataset) => Origin::Zfs(dataset),
+        None => from_recovery_copy(boot, drive),
+    };
+    let source = match &origin {
+        Origin::Zfs(dataset) => format!("{dataset} on {CFG}"),
+        Origin::Recovery => format!("recovery copy on {CFG}"),
+        Origin::Image => return ("none; /etc is as the image has it".to_owned(), origin),
+    };
+    let mounts = boot.host.mounts().unwrap_or_default();
+    if !boot.act && mounted_at(&mounts, Path::new(CFG)).is_none() {
+        return (format!("{source}; what it holds is known once it is mounted"), origin);
+    }
+    let laid = overlay::lay(boot, Path::new(CFG));
+    (format!("{source}; {laid}"), origin)
+}
+
+/// Mounts the layout's `cfg`, if there is one and it can be.
+fn from_zfs(boot: &mut Boot<'_, '_>, pools: &[KnownPool]) -> Option<String> {
+    let parent = boot.config.dataset.clone();
+    let Some(holder) = layout::holder(pools, &parent) else {
+        if !pools.is_empty() && pools.iter().all(|pool| pool.readable) {
+            let what = format!("none of the imported pools holds {parent}/cfg");
+            boot.find(Finding::new(Code::E30, what));
+        }
+        return None;
+    };
+    for other in pools.iter().filter(|pool| pool.guid != holder.guid) {
+        if other.dataset(&parent, "cfg").is_some() {
+            let what = format!(
+                "both {} and {} hold {parent}/cfg: {} is used",
+                holder.name, other.name, holder.name
+            );
+            boot.find(Finding::new(Code::E39, what));
+        }
+    }
+    let dataset = holder.dataset(&parent, "cfg")?;
+    if dataset.encrypted && !dataset.key_available {
+        boot.find(locked(&dataset.name));
+        return None;
+    }
+    let name = dataset.name.clone();
+    match mount(boot, &name) {
+        Ok(()) => Some(name),
+        Err(why) => {
+            boot.find(Finding::new(Code::E31, format!("{name}: {why:#}")));
+            None
+        }
+    }
+}
+
+/// A dataset whose key is not loaded.
+pub(super) fn locked(dataset: &str) -> Finding {
+    let what = format!("{dataset}: encrypted, and its key is not loaded: not mounted");
+    Finding::new(Code::E34, what)
+        .next(format!("zfs load-key {dataset}; nanozfs boot, and reboot if it says so"))
+}
+
+/// Mounts `dataset` on `/cfg`, in the place of a recovery copy if that is there.
+fn mount(boot: &mut Boot<'_, '_>, dataset: &str) -> anyhow::Result<()> {
+    let at = Path::new(CFG);
+    let mounts = boot.host.mounts()?;
+    match mounted_at(&mounts, at) {
+        Some(mount) if mount.source == dataset => return Ok(()),
+        Some(mount) if mount.fstype == "ufs" => {
+            boot.perform(&Action::Unmount(at.to_owned()))?;
+        }
+        Some(mount) => bail!("{} is mounted on {CFG}", mount.source),
+        None => {}
+    }
+    mount_point(boot, at)?;
+    boot.hides(at);
+    let source = Source::Dataset(dataset.to_owned());
+    let request = MountRequest { source, at: at.to_owned(), read_only: false };
+    Ok(boot.perform(&Action::Mount(request))?)
+}
+
+/// Makes sure that there is a directory to mount on.
+pub(super) fn mount_point(boot: &mut Boot<'_, '_>, at: &Path) -> anyhow::Result<()> {
+    match boot.host.files().find(at).with_context(|| at.display().to_string())? {
+        Some(stat) if stat.kind == FileKind::Directory => return Ok(()),
+        Some(stat) => bail!("{} is a {}", at.display(), stat.kind.name()),
+        None => {}
+    }
+    let mounts = boot.host.mounts().unwrap_or_default();
+    if mount_of(&mounts, at).is_some_and(|mount| mount.read_only) {
+        bail!("the image has no directory {}", at.display());
+    }
+    Ok(boot.perform(&Action::MakeDirectory(at.to_owned()))?)
+}
+
+/// Mounts the recovery copy, read-only, if there is one.
+fn from_recovery_copy(boot: &mut Boot<'_, '_>, drive: &Option<OsDrive>) -> Origin {
+    let Some(drive) = drive else {
+        boot.find(Finding::new(Code::E33, "no recovery copy: the OS drive was not found"));
+        return Origin::Image;
+    };
+    let Some(provider) = drive.recovery_copy() else {
+        let what = format!("no recovery copy on the OS drive {}", drive.name());
+        boot.find(Finding::new(Code::E13, what));
+        boot.find(Finding::new(Code::E33, "/etc is as the image has it"));
+        return Origin::Image;
+    };
+    let at = Path::new(CFG);
+    let mounts = boot.host.mounts().unwrap_or_default();
+    let mounted = match mounted_at(&mounts, at) {
+        Some(mount) if mount.fstype == "ufs" => Ok(()),
+        Some(mount) => Err(anyhow!("{} is mounted on {CFG}", mount.source)),
+        None => mount_point(boot, at).and_then(|()| {
+            boot.hides(at);
+            let source = Source::Ufs(provider.to_owned());
+            let request = MountRequest { source, at: at.to_owned(), read_only: true };
+            Ok(boot.perform(&Action::Mount(request))?)
+        }),
+    };
+    match mounted {
+        Ok(()) => {
+            let what = format!("/cfg is the recovery copy on the OS drive {}", drive.name());
+            let finding = boot.consequence(Finding::new(Code::E32, what));
+            boot.find(finding);
+            Origin::Recovery
+        }
+        Err(why) => {
+            boot.find(Finding::new(Code::E33, format!("recovery copy {provider}: {why:#}")));
+            Origin::Image
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The boot pipeline: what `nanozfs boot` does, in the order in which it does it.
+//!
+//! Each step looks (facts), decides (a pure function), then acts through [`Boot::perform`], so that
+//! `-n` prints the very thing that would be done. A step that fails leaves its fallback in place
+//! and says so; nothing here ends a boot.
+
+pub mod action;
+pub mod cfg;
+pub mod etclocal;
+pub mod layout;
+pub mod osdrive;
+pub mod overlay;
+pub mod pools;
+pub mod record;
+pub mod replace;
+pub mod tree;
+pub mod var;
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::host::{Host, Result};
+use crate::report::{Code, Console, Finding, Impact, Mode};
+
+pub use action::Action;
+
+/// The boot helpers, in the order of a boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Helper {
+    /// Finds the OS drive.
+    OsDrive,
+    /// Imports the known pools.
+    Pools,
+    /// Mounts `/cfg` and lays it over `/etc`.
+    Cfg,
+    /// Mounts `/var`.
+    Var,
+    /// Makes `/usr/local/etc` lead to `/etc/local`.
+    EtcLocal,
+}
+
+impl Helper {
+    /// All of them, in order.
+    pub const ALL: [Helper; 5] =
+        [Helper::OsDrive, Helper::Pools, Helper::Cfg, Helper::Var, Helper::EtcLocal];
+
+    /// The name of the command and of the link to the executable.
+    pub fn name(self) -> &'static str {
+        match self {
+            Helper::OsDrive => "osdrive",
+            Helper::Pools => "pools",
+            Helper::Cfg => "cfg",
+            Helper::Var => "var",
+            Helper::EtcLocal => "etclocal",
+        }
+    }
+}
+
+/// What one helper came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Which helper.
+    pub helper: Helper,
+    /// Its line on the console.
+    pub line: String,
+    /// Effects it had on the machine; 0 when everything was already so.
+    pub changes: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// One run of one or all helpers on one machine.
+pub struct Boot<'a, 'c> {
+    /// The machine.
+    pub host: &'a dyn Host,
+    /// What the suite was told.
+    pub config: &'a Config,
+    /// Where lines go.
+    pub console: &'a mut Console<'c>,
+    /// False for `-n`: actions are shown, not done.
+    pub act: bool,
+    findings: Vec<Finding>,
+    outcomes: Vec<Outcome>,
+    changes: usize,
+    cfg: Option<cfg::Origin>,
+}
+
+impl<'a, 'c> Boot<'a, 'c> {
+    /// A run that has not begun.
+    pub fn new(
+        host: &'a dyn Host,
+        config: &'a Config,
+        console: &'a mut Console<'c>,
+        act: bool,
+    ) -> Self {
+        let (findings, outcomes) = (Vec::new(), Vec::new());
+        Boot { host, config, console, act, findings, outcomes, changes: 0, cfg: None }
+    }
+
+    /// All helpers, the record and the closing line. The mode that the machine is in.
+    pub fn all(&mut self, found: Vec<Finding>) -> Mode {
+        let began = self.host.uptime();
+        for finding in found {
+            self.find(finding);
+        }
+        let drive = self.helper(Helper::OsDrive, osdrive::step);
+        let pools = self.helper(Helper::Pools, pools::step);
+        let origin = self.helper(Helper::Cfg, |boot| cfg::step(boot, &drive, &pools));
+        self.cfg = Some(origin);
+        self.helper(Helper::Var, |boot| var::step(boot, &pools));
+        self.helper(Helper::EtcLocal, etclocal::step);
+        let took = self.host.uptime().saturating_sub(began);
+        record::step(self, took);
+        self.mode()
+    }
+
+    /// One helper by itself, by hand.
+    pub fn one(&mut self, helper: Helper, found: Vec<Finding>) -> Mode {
+        for finding in found {
+            self.find(finding);
+        }
+        match helper {
+            Helper::OsDrive => {
+                self.helper(helper, osdrive::step);
+            }
+            Helper::Pools => {
+                self.helper(helper, pools::step);
+            }
+            Helper::Cfg => {
+                let drive = osdrive::look(self);
+                let pools = layout::imported(self);
+                let origin = self.helper(helper, |boot| cfg::step(boot, &drive, &pools));
+                self.cfg = Some(origin);
+            }
+            Helper::Var => {
+                let pools = layout::imported(self);
+                self.helper(helper, |boot| var::step(boot, &pools));
+            }
+            Helper::EtcLocal => self.helper(helper, etclocal::step),
+        }
+        self.mode()
+    }
+
+    /// Runs one helper, which answers with its line, and shows the line.
+    fn helper<T>(&mut self, helper: Helper, step: impl FnOnce(&mut Self) -> (String, T)) -> T {
+        let (began, changes) = (self.host.uptime(), self.changes);
+        let (line, result) = step(self);
+        self.console.say(&format!("{}: {line}", helper.name()));
+        let took = self.host.uptime().saturating_sub(began);
+        self.outcomes.push(Outcome { helper, line, changes: self.changes - changes, took });
+        result
+    }
+
+    /// Reports a finding.
+    pub fn find(&mut self, finding: Finding) {
+        self.console.finding(&finding);
+        self.findings.push(finding);
+    }
+
+    /// Does it, or, for `-n`, shows it. An action that changed the machine is counted.
+    pub fn perform(&mut self, action: &Action) -> Result<()> {
+        if !self.act {
+            self.console.say(&format!("would {action}"));
+            return Ok(());
+        }
+        self.console.detail(&action.to_string());
+        action.perform(self.host)?;
+        self.changes += 1;
+        Ok(())
+    }
+
+    /// Counts changes made in another way than by [`Boot::perform`].
+    pub fn changed(&mut self, count: usize) {
+        self.changes += count;
+    }
+
+    /// What was found so far.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// What the helpers that ran came to.
+    pub fn outcomes(&self) -> &[Outcome] {
+        &self.outcomes
+    }
+
+    /// The mode, from what is known so far.
+    pub fn mode(&self) -> Mode {
+        let impaired = |finding: &Finding| finding.code.impact() == Impact::Degraded;
+        match self.cfg {
+            Some(cfg::Origin::Recovery | cfg::Origin::Image) => Mode::Recovery,
+            _ if self.findings.iter().any(impaired) => Mode::Degraded,
+            _ => Mode::Normal,
+        }
+    }
+
+    /// A finding that follows from an earlier one, whose advice is the one to take.
+    fn consequence(&self, finding: Finding) -> Finding {
+        match self.findings.iter().find(|cause| cause.code.is_cause_of_recovery()) {
+            Some(cause) => finding.next(format!("as for {}, above", cause.code.id())),
+            None => finding,
+        }
+    }
+
+    /// The directory at `path` is about to be mounted over: says so when that hides something.
+    fn hides(&mut self, path: &std::path::Path) {
+        if let Ok(false) = self.host.files().is_empty(path, &[".snap"]) {
+            let what = format!("{}: the directory below the mount is not empty", path.display());
+            self.find(Finding::new(Code::E35, what));
+        }
+    }
+}

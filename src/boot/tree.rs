@@ -1,0 +1,195 @@
+//! Puts one directory tree over another: compared first, then only what differs is written, each
+//! file in one atomic step.
+
+mod lay;
+
+pub use lay::{Laid, lay};
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::host::{Attributes, FileKind, Files, Stat, why};
+
+/// Names at the top of a file system that belong to the file system.
+const RESERVED: [&str; 3] = [".zfs", ".snap", "lost+found"];
+/// Names of ours begin like this and are never part of a tree.
+const OURS: &str = ".nanozfs.";
+
+/// What to do with a file that is there already and differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Put the source's in its place.
+    Replace,
+    /// Leave it as it is.
+    Keep,
+}
+
+/// One difference, at a path relative to both trees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Where.
+    pub path: PathBuf,
+    /// What is to be done there.
+    pub what: What,
+}
+
+/// What makes the target like the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A directory is to be made.
+    Directory(Attributes),
+    /// The content differs, or nothing is there.
+    File(Attributes),
+    /// A symbolic link is to be made or replaced; what it reads.
+    Link(PathBuf),
+    /// Only owner, mode or time differ.
+    Attributes(Attributes),
+}
+
+/// What a comparison of two trees comes to.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    /// What differs, directories before what is in them.
+    pub changes: Vec<Change>,
+    /// Files, links and directories that are the same.
+    pub same: usize,
+    /// Fifos, sockets and device nodes in the source.
+    pub refused: Vec<(PathBuf, FileKind)>,
+    /// What cannot be done, and why.
+    pub failed: Vec<(PathBuf, String)>,
+}
+
+/// Compares `source` with `target`. `skip` names directories that are left out, relative to both.
+pub fn compare(
+    files: &dyn Files,
+    source: &Path,
+    target: &Path,
+    existing: Existing,
+    skip: &[PathBuf],
+) -> Comparison {
+    let mut comparison = Comparison::default();
+    // Directories still to be entered, and whether the target has them.
+    let mut open = vec![(PathBuf::new(), true)];
+    while let Some((directory, present)) = open.pop() {
+        let names = match files.list(&source.join(&directory)) {
+            Ok(names) => names,
+            Err(error) => {
+                comparison.failed.push((directory, why(&error)));
+                continue;
+            }
+        };
+        let mut below = Vec::new();
+        for name in names {
+            if is_reserved(&directory, &name) {
+                continue;
+            }
+            let path = directory.join(&name);
+            if skip.contains(&path) {
+                continue;
+            }
+            match comparison.one(files, source, target, &path, present, existing) {
+                Ok(None) => {}
+                Ok(Some(inside)) => below.push((path, inside)),
+                Err(error) => comparison.failed.push((path, why(&error))),
+            }
+        }
+        open.extend(below.into_iter().rev());
+    }
+    comparison
+}
+
+/// Names that are no content of ours to carry over.
+fn is_reserved(directory: &Path, name: &OsStr) -> bool {
+    let top = directory.as_os_str().is_empty() && RESERVED.iter().any(|reserved| name == *reserved);
+    top || name.to_string_lossy().starts_with(OURS)
+}
+
+impl Comparison {
+    /// Compares one entry. For a directory to be entered: whether the target has it.
+    fn one(
+        &mut self,
+        files: &dyn Files,
+        source: &Path,
+        target: &Path,
+        path: &Path,
+        present: bool,
+        existing: Existing,
+    ) -> io::Result<Option<bool>> {
+        let (from, to) = (source.join(path), target.join(path));
+        let want = files.stat(&from)?;
+        let have = if present { files.find(&to)? } else { None };
+        let what = match (want.kind, have) {
+            (FileKind::Fifo | FileKind::Socket | FileKind::Device, _) => {
+                self.refused.push((path.to_owned(), want.kind));
+                return Ok(None);
+            }
+            (FileKind::Directory, None) => {
+                self.change(path, What::Directory(want.attributes));
+                return Ok(Some(false));
+            }
+            (FileKind::Directory, Some(have)) if have.kind == FileKind::Directory => {
+                let differs = !want.attributes.same_owner_and_mode(&have.attributes);
+                match differs && existing == Existing::Replace {
+                    true => self.change(path, What::Attributes(want.attributes)),
+                    false => self.same += 1,
+                }
+                return Ok(Some(true));
+            }
+            (_, Some(_)) if existing == Existing::Keep => None,
+            (FileKind::Directory, Some(have))
+            | (_, Some(have @ Stat { kind: FileKind::Directory, .. })) => {
+                let why = format!("is a {}, and a {} there", want.kind.name(), have.kind.name());
+                self.failed.push((path.to_owned(), why));
+                return Ok(None);
+            }
+            (FileKind::Link, have) => {
+                let reads = files.read_link(&from)?;
+                let same = have.is_some_and(|have| have.kind == FileKind::Link)
+                    && files.read_link(&to)? == reads;
+                (!same).then_some(What::Link(reads))
+            }
+            (FileKind::File, have) => file_difference(files, &from, &to, &want, have.as_ref())?,
+        };
+        match what {
+            Some(what) => self.change(path, what),
+            None => self.same += 1,
+        }
+        Ok(None)
+    }
+
+    fn change(&mut self, path: &Path, what: What) {
+        self.changes.push(Change { path: path.to_owned(), what });
+    }
+}
+
+/// How a regular file differs from what is at its place.
+///
+/// Equal size and equal time are taken as equal content when the time in the target was *set*, as
+/// only a copy's is: it has a fraction of a second, and the file changed after it. A time in whole
+/// seconds is what image builders set, and proves nothing; two files that were written in the same
+/// tick of the clock differ in that neither changed later.
+fn file_difference(
+    files: &dyn Files,
+    from: &Path,
+    to: &Path,
+    want: &Stat,
+    have: Option<&Stat>,
+) -> io::Result<Option<What>> {
+    let new = Some(What::File(want.attributes));
+    let Some(have) = have.filter(|have| have.kind == FileKind::File && have.size == want.size)
+    else {
+        return Ok(new);
+    };
+    let copied = want.attributes.modified == have.attributes.modified
+        && have.attributes.modified.nanoseconds != 0
+        && have.changed > have.attributes.modified;
+    if !copied && !files.same_content(from, to)? {
+        return Ok(new);
+    }
+    let same = want.attributes == have.attributes;
+    Ok((!same).then_some(What::Attributes(want.attributes)))
+}
+
+#[cfg(test)]
+mod tests;
