@@ -259,10 +259,7 @@ impl Config {
         let text = match host.files().read(Path::new(PATH), MAX_SIZE) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) => {
-                findings.push(Finding::new(
-                    Code::E01,
-                    format!("{PATH}: {}: defaults are used", why(&error)),
-                ));
+                findings.push(Finding::new(Code::E01, format!("{PATH}: {}", why(&error))));
                 String::new()
             }
         };

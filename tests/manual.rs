@@ -3,6 +3,8 @@
 //!
 //! What is missing is printed as the mdoc(7) lines to put into the page.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -7,6 +7,8 @@
 //! names in `/etc/rc.d`, sorted) and on how many there are. So a recorded order is compared by
 //! numbers, and "before" means a lower number, which no other script in the directory can undo.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

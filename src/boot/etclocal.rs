@@ -131,7 +131,9 @@ fn carry_out(boot: &mut Boot<'_, '_>, decision: &Decision) -> String {
         }
         Decision::ReplaceEmpty => (vec![Action::RemoveDirectory(at), link], String::new()),
         Decision::MoveAside => {
-            take_over(boot);
+            if !take_over(boot) {
+                return "not made; the directory stays until all of it is in /etc/local".to_owned();
+            }
             let aside = Action::Rename { from: at, to: PathBuf::from(ASIDE) };
             (vec![aside, link], format!(", the directory is now {ASIDE}"))
         }
@@ -161,16 +163,19 @@ fn ensure_etc_local(boot: &mut Boot<'_, '_>) -> anyhow::Result<()> {
 }
 
 /// Copies what the image ships in `/usr/local/etc` and `/etc/local` lacks, so that it is still seen
-/// behind the link. What `/etc/local` has stays.
-fn take_over(boot: &mut Boot<'_, '_>) {
+/// behind the link. What `/etc/local` has stays. False, with a finding, when some of it could not
+/// be copied.
+fn take_over(boot: &mut Boot<'_, '_>) -> bool {
     if let Err(error) = ensure_etc_local(boot) {
-        return boot.find(Finding::new(Code::E51, format!("{error:#}")));
+        boot.find(Finding::new(Code::E51, format!("{error:#}")));
+        return false;
     }
     let (source, target) = (Path::new(USR_LOCAL_ETC), Path::new(ETC_LOCAL));
     let mut comparison = tree::compare(boot.host.files(), source, target, Existing::Keep, &[]);
     if !boot.act {
         let count = comparison.changes.len();
-        return boot.console.say(&format!("would copy {count} files to {ETC_LOCAL}"));
+        boot.console.say(&format!("would copy {count} files to {ETC_LOCAL}"));
+        return true;
     }
     let mounts = boot.host.mounts().unwrap_or_default();
     let durable = mount_of(&mounts, target).is_none_or(|mount| !mount.in_memory());
@@ -181,6 +186,7 @@ fn take_over(boot: &mut Boot<'_, '_>) {
         .map(|(path, why)| format!("{}: {why}", source.join(path).display()))
         .collect();
     overlay::tell(boot, Code::E51, "not copied to /etc/local", &failed);
+    failed.is_empty()
 }
 
 #[cfg(test)]

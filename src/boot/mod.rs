@@ -83,6 +83,8 @@ pub struct Boot<'a, 'c> {
     outcomes: Vec<Outcome>,
     changes: usize,
     cfg: Option<cfg::Origin>,
+    /// With `-n`: the pools would be imported, and what they hold is not known before.
+    barrier: bool,
 }
 
 impl<'a, 'c> Boot<'a, 'c> {
@@ -94,7 +96,17 @@ impl<'a, 'c> Boot<'a, 'c> {
         act: bool,
     ) -> Self {
         let (findings, outcomes) = (Vec::new(), Vec::new());
-        Boot { host, config, console, act, findings, outcomes, changes: 0, cfg: None }
+        Boot {
+            host,
+            config,
+            console,
+            act,
+            findings,
+            outcomes,
+            changes: 0,
+            cfg: None,
+            barrier: false,
+        }
     }
 
     /// All helpers, the record and the closing line. The mode that the machine is in.
@@ -105,9 +117,15 @@ impl<'a, 'c> Boot<'a, 'c> {
         }
         let drive = self.helper(Helper::OsDrive, osdrive::step);
         let pools = self.helper(Helper::Pools, pools::step);
-        let origin = self.helper(Helper::Cfg, |boot| cfg::step(boot, &drive, &pools));
-        self.cfg = Some(origin);
-        self.helper(Helper::Var, |boot| var::step(boot, &pools));
+        if self.barrier {
+            for helper in [Helper::Cfg, Helper::Var] {
+                self.helper(helper, |_| ("known once the pools are imported".to_owned(), ()));
+            }
+        } else {
+            let origin = self.helper(Helper::Cfg, |boot| cfg::step(boot, &drive, &pools));
+            self.cfg = Some(origin);
+            self.helper(Helper::Var, |boot| var::step(boot, &pools));
+        }
         self.helper(Helper::EtcLocal, etclocal::step);
         let took = self.host.uptime().saturating_sub(began);
         record::step(self, took);
@@ -172,6 +190,11 @@ impl<'a, 'c> Boot<'a, 'c> {
     /// Counts changes made in another way than by [`Boot::perform`].
     pub fn changed(&mut self, count: usize) {
         self.changes += count;
+    }
+
+    /// What follows can be decided only after what `-n` does not do.
+    fn stop_at_barrier(&mut self) {
+        self.barrier = true;
     }
 
     /// What was found so far.

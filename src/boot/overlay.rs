@@ -119,6 +119,10 @@ fn rebuild(boot: &mut Boot<'_, '_>, comparison: &Comparison) {
     };
     for database in Database::ALL {
         let Ok(Some(text)) = files.find(&etc.join(database.text())) else { continue };
+        let present = |name: &&str| matches!(files.find(&etc.join(name)), Ok(Some(_)));
+        if !database.required() && !database.files().iter().any(present) {
+            continue;
+        }
         let current = |name: &&str| {
             let Ok(Some(made)) = files.find(&etc.join(name)) else { return false };
             let newer = made.attributes.modified >= text.attributes.modified;

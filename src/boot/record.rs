@@ -8,7 +8,7 @@ use tinyjson::JsonValue;
 
 use super::cfg::Origin;
 use super::{Boot, replace};
-use crate::host::{mount_of, mounted_at, why};
+use crate::host::{mounted_at, why};
 use crate::report::{Code, Finding, Impact, Mode};
 
 /// The kernel environment variable that holds the mode of the last boot. It is not `nanozfs.mode`,
@@ -42,11 +42,11 @@ fn write(boot: &mut Boot<'_, '_>, took: Duration) {
         return;
     }
     let mounts = boot.host.mounts().unwrap_or_default();
-    if mount_of(&mounts, path).is_none_or(|mount| mount.read_only) {
-        return; // said already: there is no /var to write to
-    }
-    let durable =
-        mounted_at(&mounts, Path::new(super::var::VAR)).is_none_or(|mount| !mount.in_memory());
+    let Some(var) = mounted_at(&mounts, Path::new(super::var::VAR)).filter(|var| !var.read_only)
+    else {
+        return; // said already: there is no /var, and one below a later mount is of no use
+    };
+    let durable = !var.in_memory();
     let content = json(boot, took);
     let written = path
         .ancestors()
@@ -111,10 +111,15 @@ fn close(boot: &mut Boot<'_, '_>, took: Duration) {
     let mut codes: Vec<_> = boot
         .findings()
         .iter()
-        .filter(|finding| finding.code.impact() == Impact::Degraded)
+        .filter(|finding| {
+            finding.code.impact() == Impact::Degraded || finding.code.is_cause_of_recovery()
+        })
         .map(|finding| finding.code.id())
         .collect();
     codes.dedup();
+    if boot.barrier {
+        return boot.console.say("boot: the mode is known once the pools are imported");
+    }
     match mode {
         Mode::Normal => boot.console.say(&format!("boot: {verb} normal, {seconds:.1} s")),
         Mode::Degraded => {
@@ -147,7 +152,9 @@ fn screen(boot: &mut Boot<'_, '_>) {
         boot.findings().iter().filter(|finding| finding.code.is_cause_of_recovery()).collect();
     for cause in &causes {
         lines.push(format!("{} {}", cause.code.id(), cause.what));
-        lines.extend(cause.details.iter().map(|(word, text)| format!("{word}: {text}")));
+        // What was called is for those who can read the console; a disk's name is for everybody.
+        let spoken = cause.details.iter().filter(|(word, _)| *word != "command");
+        lines.extend(spoken.map(|(word, text)| format!("{word}: {text}")));
     }
     lines.push("No data was changed. The machine goes on booting.".to_owned());
     let advice = causes.first().map_or("nanozfs boot -v", |cause| cause.advice()).to_owned();

@@ -23,6 +23,9 @@ pub enum Existing {
     Replace,
     /// Leave it as it is.
     Keep,
+    /// Leave files as they are; directories get the source's owner and mode, because they may have
+    /// been made and then the power went.
+    Complete,
 }
 
 /// One difference, at a path relative to both trees.
@@ -130,13 +133,13 @@ impl Comparison {
             }
             (FileKind::Directory, Some(have)) if have.kind == FileKind::Directory => {
                 let differs = !want.attributes.same_owner_and_mode(&have.attributes);
-                match differs && existing == Existing::Replace {
+                match differs && existing != Existing::Keep {
                     true => self.change(path, What::Attributes(want.attributes)),
                     false => self.same += 1,
                 }
                 return Ok(Some(true));
             }
-            (_, Some(_)) if existing == Existing::Keep => None,
+            (_, Some(_)) if existing != Existing::Replace => None,
             (FileKind::Directory, Some(have))
             | (_, Some(have @ Stat { kind: FileKind::Directory, .. })) => {
                 let why = format!("is a {}, and a {} there", want.kind.name(), have.kind.name());

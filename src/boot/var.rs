@@ -204,14 +204,17 @@ fn fill(boot: &mut Boot<'_, '_>, at: &Path, children: &[PathBuf]) -> bool {
     true
 }
 
-/// True when a dataset holds nothing but empty directories for its children.
+/// True when a dataset holds nothing but empty directories: for its children, or those that a boot
+/// makes in any case.
 fn is_bare(boot: &Boot<'_, '_>, at: &Path, below: &Path, children: &[PathBuf]) -> bool {
     let files = boot.host.files();
     let Ok(names) = files.list(at) else { return false };
     names.iter().all(|name| {
         let path = at.join(name);
-        let leads_to_child = children.iter().any(|child| child.starts_with(below.join(name)));
-        name == ".zfs" || leads_to_child && files.is_empty(&path, &[]).unwrap_or(false)
+        let inside = below.join(name);
+        let ours = children.iter().any(|child| child.starts_with(&inside))
+            || NEEDED.iter().any(|(needed, _)| inside == Path::new(needed));
+        name == ".zfs" || ours && files.is_empty(&path, &[]).unwrap_or(false)
     })
 }
 
@@ -228,7 +231,7 @@ fn copy_missing(
     let parts = boot.config.var_image.iter().chain(children);
     let skip: Vec<_> =
         parts.filter_map(|part| part.strip_prefix(&below).ok().map(Path::to_owned)).collect();
-    let mut comparison = tree::compare(boot.host.files(), from, to, Existing::Keep, &skip);
+    let mut comparison = tree::compare(boot.host.files(), from, to, Existing::Complete, &skip);
     overlay::write(boot, from, to, &mut comparison, durable);
     comparison
         .failed

@@ -17,7 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::sys::siginfo;
+use crate::sys::{siginfo, why};
 
 #[cfg(any(test, feature = "lab"))]
 mod replay;
@@ -235,7 +235,7 @@ impl fmt::Display for RunError {
                 let after = seconds(*after);
                 write!(f, "timed out: {argv}: took more than {after} s {end}")
             }
-            Self::Spawn { argv, error } => write!(f, "cannot run: {argv}: {error}"),
+            Self::Spawn { argv, error } => write!(f, "cannot run: {argv}: {}", why(error)),
         }
     }
 }

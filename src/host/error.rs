@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::sys::why;
+
 /// The result of a call to the host.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -51,15 +53,6 @@ impl Error {
             None => Kind::Refused,
         };
         Error::new(kind, doing, why(error))
-    }
-}
-
-/// What an error of the system says, without the number that Rust adds to it.
-pub fn why(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" (os error ") {
-        Some(at) => text.get(..at).unwrap_or(&text).to_owned(),
-        None => text,
     }
 }
 

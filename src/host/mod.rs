@@ -20,7 +20,8 @@ use std::time::Duration;
 use crate::format::zfs::Dataset;
 use crate::format::zpool::Pool;
 
-pub use error::{Error, Kind, Result, why};
+pub use crate::sys::why;
+pub use error::{Error, Kind, Result};
 pub use files::{Attributes, FileKind, Files, RealFiles, Stat, Timestamp};
 #[cfg(target_os = "freebsd")]
 pub use freebsd::FreeBsd;
@@ -203,6 +204,11 @@ impl Database {
             Database::Passwords => "master.passwd",
             Database::LoginClasses => "login.conf",
         }
+    }
+
+    /// False when libc reads the text where there is no database.
+    pub fn required(self) -> bool {
+        self == Database::Passwords
     }
 
     /// The files made from it, relative to `/etc`.

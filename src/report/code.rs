@@ -53,7 +53,7 @@ macro_rules! codes {
 codes! {
     // 0x: the command and its configuration.
     E01 Note "The configuration file could not be read.",
-        unchanged "the defaults are used", next "ls -l /etc/nanozfs.conf";
+        unchanged "every key has its default", next "ls -l /etc/nanozfs.conf";
     E02 Note "A line of the configuration, or a key in it, is not known.",
         unchanged "every other line counts", next "man nanozfs.conf";
     E03 Note "A value in the configuration cannot be used.",

@@ -72,7 +72,9 @@ impl<'a> Console<'a> {
         let mut line = first.to_owned();
         let mut fresh = true;
         let text = printable(text);
-        for word in text.split(' ') {
+        for word in
+            text.split(' ').flat_map(|word| pieces(word, width - first.len().min(width / 2)))
+        {
             if !fresh && line.chars().count() + 1 + word.chars().count() > width {
                 self.plain(&line);
                 line = " ".repeat(first.len());
@@ -86,6 +88,22 @@ impl<'a> Console<'a> {
         }
         self.plain(&line);
     }
+}
+
+/// A word in pieces that fit into a line; mostly it is one.
+fn pieces(word: &str, width: usize) -> impl Iterator<Item = &str> {
+    let mut rest = Some(word);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let fits = text.get(..width).unwrap_or(text);
+        // After a comma, where there is one: lists of names are the longest words.
+        let end = match fits.len() == text.len() {
+            true => text.len(),
+            false => fits.rfind(',').map_or(width, |at| at + 1),
+        };
+        rest = text.get(end..).filter(|rest| !rest.is_empty());
+        text.get(..end)
+    })
 }
 
 /// Names come from disks and files: whatever could upset a terminal is written as `\xNN`.
@@ -116,6 +134,13 @@ mod tests {
         let text = shown(|console| console.say(&"word ".repeat(60)));
         assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
         assert!(text.lines().skip(1).all(|line| line.starts_with("         word")), "{text}");
+    }
+
+    #[test]
+    fn a_word_longer_than_a_line_is_broken_after_a_comma() {
+        let text = shown(|console| console.say(&format!("{},{}", "x".repeat(60), "y".repeat(100))));
+        let lengths: Vec<_> = text.lines().map(str::len).collect();
+        assert_eq!(lengths, [9 + 61, WIDTH, 9 + 30]);
     }
 
     #[test]

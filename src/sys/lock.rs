@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+use super::why;
+
 /// An exclusive lock on a file; it ends when this is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct Lock {
@@ -63,7 +65,9 @@ impl fmt::Display for LockError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Busy { path } => write!(f, "cannot lock: {}: held by another", path.display()),
-            Self::Failed { path, error } => write!(f, "cannot lock: {}: {error}", path.display()),
+            Self::Failed { path, error } => {
+                write!(f, "cannot lock: {}: {}", path.display(), why(error))
+            }
         }
     }
 }

@@ -192,7 +192,8 @@ fn two_of_a_name(name: &str, pools: &[&FoundPool]) -> Wanted {
     let mut finding = Finding::new(Code::E27, what);
     for pool in pools {
         let host = pool.hostname.as_deref().unwrap_or("an unknown host");
-        let disks: Vec<_> = pool.devices.values().map(|device| device.disk.as_str()).collect();
+        let mut disks: Vec<_> = pool.devices.values().map(|device| device.disk.as_str()).collect();
+        disks.sort_unstable();
         let text = format!("{}, last used by {host}, on {}", pool.guid, disks.join(" "));
         finding = finding.detail("pool", text);
     }

@@ -63,6 +63,10 @@ fn wait(boot: &mut Boot<'_, '_>, imported: &[Pool]) -> Round {
         let mut round = decide::decide(&boot.config.pools, found, imported);
         round.spares = scan.spares();
         let waiting = round.waiting();
+        if !boot.act && !waiting.is_empty() {
+            let (limit, what) = (boot.config.wait.as_secs(), waiting.join("; "));
+            boot.console.say(&format!("would wait up to {limit} s for {what}"));
+        }
         if waiting.is_empty() || boot.host.uptime() >= deadline {
             return round.with_notes(&scan.damaged, &twins);
         }
@@ -95,7 +99,11 @@ fn import(boot: &mut Boot<'_, '_>, round: &Round) -> Vec<String> {
             false => boot.console.say(&format!("would {text}")),
         }
     }
-    if !boot.act || imports.is_empty() {
+    if imports.is_empty() {
+        return Vec::new();
+    }
+    if !boot.act {
+        boot.stop_at_barrier();
         return Vec::new();
     }
     let results = boot.host.import(&imports);

@@ -62,9 +62,14 @@ impl Scan {
 }
 
 impl Scanner {
-    /// Reads the devices of `mesh` that were not read before. Disks are read side by side.
+    /// Reads the devices of `mesh` that were not read before, and once more those that could not
+    /// be read. Disks are read side by side.
     pub fn scan(&mut self, host: &dyn Host, mesh: &Mesh) -> Scan {
         let candidates: Vec<_> = candidates(mesh);
+        self.known.retain(|(name, size), reading| {
+            let here = mesh.find(name).map(|id| mesh.provider(id).mediasize);
+            here == Some(*size) && !matches!(reading, Reading::Damaged(_))
+        });
         let fresh: Vec<_> = candidates
             .iter()
             .map(|id| (*id, mesh.provider(*id)))

@@ -167,7 +167,10 @@ impl FoundPool {
 
     /// The devices to import it from, as paths.
     pub fn paths(&self) -> Vec<String> {
-        self.devices.values().map(|device| format!("/dev/{}", device.provider)).collect()
+        let path = |device: &Device| format!("/dev/{}", device.provider);
+        let mut paths: Vec<_> = self.devices.values().map(path).collect();
+        paths.sort_unstable();
+        paths
     }
 
     /// What is there of it, and what is not.

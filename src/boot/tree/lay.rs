@@ -99,19 +99,25 @@ fn apply(
     }
 }
 
-/// Has the entries of every directory that changed reach the disk.
+/// Has the entries of every directory that changed reach the disk, and the attributes of what got
+/// new ones.
 fn sync(files: &dyn Files, target: &Path, changes: &[Change]) {
-    let mut directories: Vec<_> = changes
-        .iter()
-        .filter(|change| !matches!(change.what, What::Attributes(_)))
-        .filter_map(|change| Some(target.join(&change.path).parent()?.to_owned()))
-        .collect();
-    directories.sort();
-    directories.dedup();
-    for directory in directories {
+    let mut paths = Vec::new();
+    for change in changes {
+        let path = target.join(&change.path);
+        if let What::Directory(_) | What::Attributes(_) = change.what {
+            paths.push(path.clone());
+        }
+        if !matches!(change.what, What::Attributes(_)) {
+            paths.extend(path.parent().map(Path::to_owned));
+        }
+    }
+    paths.sort();
+    paths.dedup();
+    for path in paths {
         // What is lost without it, the next boot writes again.
-        if let Err(error) = files.sync(&directory) {
-            log::warn!("sync {}: {error}", directory.display());
+        if let Err(error) = files.sync(&path) {
+            log::warn!("sync {}: {error}", path.display());
         }
     }
 }
