@@ -32,7 +32,7 @@ demo:
 	esac
 
 test:
-	$(CARGO) test --locked --features lab
+	$(CARGO) test --locked --features lab --profile lab
 
 lint:
 	$(CARGO) fmt --check
@@ -71,3 +71,4 @@ clean:
 .PHONY: all build demo test lint bench check-freebsd freebsd install clean
 
 include freebsd.mk
+include vm.mk

@@ -1,0 +1,280 @@
+//! Doing the statements that build or change the machine from outside.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Inner;
+use super::disks::number_of;
+use super::machine::{Scheme, Top, Trouble};
+use super::statement::{Start, Statement, TopWords, Where};
+use super::tree::{Thing, plain};
+
+/// The lab's hostid for a host of this name.
+fn hostid(name: &str) -> u32 {
+    (number_of(name) & 0xffff_ffff) as u32
+}
+
+impl Inner {
+    /// Does a statement that builds or changes the machine; false when it is another one.
+    ///
+    /// # Errors
+    ///
+    /// When it names something that is not there.
+    pub(crate) fn build(&mut self, statement: &Statement) -> io::Result<bool> {
+        match statement {
+            Statement::OsDrive(drive) => self.add_os_drive(drive)?,
+            Statement::Start(parts) => parts.iter().for_each(|part| self.start(part)),
+            Statement::Disk { device, serial, size, after } => {
+                self.add_disk(device, serial, *size, *after);
+            }
+            Statement::Partition { device, name, size } => {
+                self.add_part(device, name, *size).ok_or_else(|| no_disk(device))?;
+            }
+            Statement::Pool { name, tops, guid, host, exported } => {
+                let tops = tops.iter().map(|top| self.top(name, top)).collect::<io::Result<_>>()?;
+                self.add_pool(name, *guid, tops);
+                self.add_dataset(name)?;
+                self.last_used(name, host.as_deref(), *exported)?;
+            }
+            Statement::Add { pool, top } => {
+                let top = self.top(pool, top)?;
+                let meant = self.machine.pools.iter_mut().rfind(|one| one.name == *pool);
+                meant.ok_or_else(|| no_pool(pool))?.tops.push(top);
+            }
+            Statement::LastUsed { pool, host, exported, by_diskid } => {
+                self.last_used(pool, host.as_deref(), *exported)?;
+                if *by_diskid {
+                    self.by_diskid(pool)?;
+                }
+            }
+            Statement::Dataset { name, settings, encrypted, key } => {
+                let dataset = self.add_dataset(name)?;
+                (dataset.encrypted, dataset.key) = (*encrypted, *key);
+                for (name, value) in settings {
+                    match name.as_str() {
+                        "canmount" => dataset.canmount.clone_from(value),
+                        "mountpoint" => dataset.mountpoint.clone_from(value),
+                        _ => drop(dataset.user.insert(name.clone(), value.clone())),
+                    }
+                }
+            }
+            Statement::Destroy(name) => {
+                let gone = |one: &super::machine::Dataset| Path::new(&one.name).starts_with(name);
+                let mut trees = Vec::new();
+                for pool in &mut self.machine.pools {
+                    let datasets = pool.datasets.iter().filter(|one| gone(one));
+                    trees.extend(datasets.map(|one| one.tree.clone()));
+                    pool.datasets.retain(|one| !gone(one));
+                }
+                for tree in trees {
+                    self.machine.trees.remove(&tree);
+                    std::fs::remove_dir_all(self.root.join(tree))?;
+                }
+            }
+            Statement::Put { place, path, thing, mode, owner } => {
+                for (tree, below) in self.places(place, path)? {
+                    let mut attributes = plain(*mode);
+                    (attributes.uid, attributes.gid) = *owner;
+                    if self.machine.on {
+                        attributes.modified = self.machine.now();
+                    }
+                    if matches!(place, Where::Dataset(_)) {
+                        // What people and programs write has fractions of a second, images have not.
+                        attributes.modified.nanoseconds = 123_456_789;
+                    }
+                    self.put(&tree, &below, thing, attributes)?;
+                }
+            }
+            Statement::Remove { place, path } => {
+                for (tree, below) in self.places(place, path)? {
+                    self.take(&tree, &below)?;
+                }
+            }
+            Statement::Config(key, value) => self.config(key, value)?,
+            Statement::Kenv(name, value) => {
+                self.machine.loader.insert(name.clone(), value.clone());
+            }
+            Statement::Fault(fault) => self.machine.faults.push(fault.clone()),
+            Statement::DiskFault { device, damaged } => {
+                let disk = self.machine.disk_mut(device).ok_or_else(|| no_disk(device))?;
+                disk.trouble = if *damaged { Trouble::Damaged } else { Trouble::Unreadable };
+            }
+            Statement::InUse(path) => drop(self.machine.in_use.insert(path.clone())),
+            Statement::Mend => {
+                self.machine.faults.clear();
+                self.machine.disks.iter_mut().for_each(|disk| disk.trouble = Trouble::None);
+            }
+            Statement::Detach(device) => {
+                let disk = self.machine.disk_mut(device).ok_or_else(|| no_disk(device))?;
+                disk.attached = false;
+            }
+            Statement::Attach { device, name, after } => self.attach(device, name, *after)?,
+            Statement::Rename { from, to } => {
+                let disk = self.machine.disk_mut(from).ok_or_else(|| no_disk(from))?;
+                disk.device.clone_from(to);
+            }
+            Statement::Swap { device, serial } => self.swap(device, serial)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn start(&mut self, part: &Start) {
+        let start = &mut self.machine.start;
+        match part {
+            Start::Writable(writable) => start.root_writable = *writable,
+            Start::ByLabel(by_label) => start.by_label = *by_label,
+            Start::Slot(slot) => start.slot = *slot,
+            Start::Etc(memory) => start.memory_etc = *memory,
+        }
+    }
+
+    fn top(&self, pool: &str, words: &TopWords) -> io::Result<Top> {
+        let leaf = |word: &String| self.leaf(pool, word).ok_or_else(|| no_disk(word));
+        let leaves: Vec<_> = words.devices.iter().map(leaf).collect::<io::Result<_>>()?;
+        let (kind, parity) = match words.kind.strip_prefix("raidz") {
+            Some(digits) => ("raidz", digits.parse().unwrap_or(1)),
+            None if words.kind == "mirror" => ("mirror", 0),
+            None => ("disk", 0),
+        };
+        let only = leaves.first().filter(|_| kind == "disk").map(|leaf| leaf.guid);
+        let name = format!("{pool} {} {}", words.kind, words.devices.join(" "));
+        let aside = matches!(words.kind.as_str(), "spare" | "cache").then(|| words.kind.clone());
+        Ok(Top {
+            kind: kind.to_owned(),
+            parity,
+            guid: only.unwrap_or_else(|| number_of(&name)),
+            leaves,
+            log: words.kind == "log",
+            aside,
+        })
+    }
+
+    fn last_used(&mut self, name: &str, host: Option<&str>, exported: bool) -> io::Result<()> {
+        let pool = self.machine.pools.iter_mut().rfind(|pool| pool.name == name);
+        let pool = pool.ok_or_else(|| no_pool(name))?;
+        for leaf in pool.tops.iter_mut().flat_map(|top| &mut top.leaves) {
+            leaf.state = u64::from(exported);
+            if let Some(host) = host {
+                leaf.hostid = hostid(host);
+                host.clone_into(&mut leaf.hostname);
+            }
+        }
+        Ok(())
+    }
+
+    /// The labels say that the disks were last seen under their names below `diskid/`.
+    fn by_diskid(&mut self, name: &str) -> io::Result<()> {
+        let disks = &self.machine.disks;
+        let pool = self.machine.pools.iter_mut().rfind(|pool| pool.name == name);
+        let pool = pool.ok_or_else(|| no_pool(name))?;
+        for leaf in pool.tops.iter_mut().flat_map(|top| &mut top.leaves) {
+            if let Some(disk) = disks.iter().find(|disk| disk.id == leaf.disk) {
+                leaf.path = format!("/dev/diskid/DISK-{}", disk.serial);
+            }
+        }
+        Ok(())
+    }
+
+    /// The file systems and places in them that a story means.
+    fn places(&self, place: &Where, path: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+        let below = path.strip_prefix("/").unwrap_or(path).to_path_buf();
+        Ok(match place {
+            Where::Here => {
+                let place = self.place(path)?;
+                vec![(place.tree, place.below)]
+            }
+            Where::Dataset(name) => {
+                let missing = || io::Error::other(format!("there is no dataset {name}"));
+                vec![(self.machine.dataset(name).ok_or_else(missing)?.tree.clone(), below)]
+            }
+            Where::Recovery => {
+                self.os_trees("recovery").into_iter().map(|tree| (tree, below.clone())).collect()
+            }
+            Where::Image => {
+                let mut all = Vec::new();
+                for tree in self.os_trees("A").into_iter().chain(self.os_trees("B")) {
+                    if let (Ok(rest), true) =
+                        (below.strip_prefix("etc"), self.machine.start.memory_etc.is_some())
+                    {
+                        all.push((tree.clone(), Path::new("conf/base/etc").join(rest)));
+                    }
+                    all.push((tree, below.clone()));
+                }
+                all
+            }
+        })
+    }
+
+    /// The file systems of this kind on all OS drives.
+    fn os_trees(&self, what: &str) -> Vec<String> {
+        let parts = self.machine.disks.iter().flat_map(|disk| &disk.parts);
+        let trees = parts.filter_map(|part| part.tree.clone());
+        trees.filter(|tree| tree.rsplit('/').next() == Some(what)).collect()
+    }
+
+    /// Sets a key in the image's nanozfs.conf, as sysrc(8) does: another line of that key goes.
+    fn config(&mut self, key: &str, value: &str) -> io::Result<()> {
+        for (tree, below) in self.places(&Where::Image, Path::new("/etc/nanozfs.conf"))? {
+            let old = std::fs::read_to_string(self.real(&tree, &below)).unwrap_or_default();
+            let start = format!("{key}=");
+            let mut text: String = old
+                .lines()
+                .filter(|line| !line.starts_with(&start))
+                .map(|line| format!("{line}\n"))
+                .collect();
+            text.push_str(&format!("{key}=\"{value}\"\n"));
+            self.put(&tree, &below, &Thing::File(text.into_bytes()), plain(0o644))?;
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, device: &str, name: &Option<String>, after: Duration) -> io::Result<()> {
+        let (on, now) = (self.machine.on, self.machine.uptime);
+        let disk = self.machine.disk_mut(device).ok_or_else(|| no_disk(device))?;
+        disk.attached = true;
+        if let Some(name) = name {
+            disk.device.clone_from(name);
+        }
+        if on {
+            disk.appears = now + after;
+        } else {
+            disk.after = after;
+        }
+        Ok(())
+    }
+
+    /// Takes the OS drive out and puts another one in, written with the same image.
+    fn swap(&mut self, device: &str, serial: &str) -> io::Result<()> {
+        let old = self.machine.start.disk.clone();
+        let disk = self.machine.disks.iter_mut().find(|disk| disk.id == old);
+        let disk = disk.ok_or_else(|| no_disk(&old))?;
+        disk.attached = false;
+        let mut new = disk.clone();
+        let was = std::mem::replace(&mut new.id, format!("{serial}.os"));
+        device.clone_into(&mut new.device);
+        serial.clone_into(&mut new.serial);
+        new.attached = true;
+        let was = was.trim_end_matches(".os").to_owned();
+        for part in &mut new.parts {
+            let Some(tree) = part.tree.clone() else { continue };
+            let renamed = tree.replace(&format!("os/{was}/"), &format!("os/{serial}/"));
+            self.make_tree(&renamed, false)?;
+            self.copy_tree((&tree, Path::new("")), (&renamed, Path::new("")))?;
+            part.tree = Some(renamed);
+        }
+        self.machine.start.disk.clone_from(&new.id);
+        debug_assert_ne!(new.scheme, Scheme::None);
+        self.machine.disks.push(new);
+        Ok(())
+    }
+}
+
+fn no_disk(name: &str) -> io::Error {
+    io::Error::other(format!("there is no disk {name}"))
+}
+
+fn no_pool(name: &str) -> io::Error {
+    io::Error::other(format!("there is no pool {name}"))
+}

@@ -1,0 +1,300 @@
+//! The power goes at every effect of every story, and every effect fails once.
+//!
+//! For each run of nanozfs in a story the machine is taken as it is before the run, the power is
+//! cut before the first effect, before the second, and so on, each time with unsynced writes lost,
+//! kept and torn, and the machine is booted again. Then it must be as it would be without the cut.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::play::{End, Player, boot_command, run};
+use super::state::State;
+use super::statement::Statement;
+use super::story::Story;
+use super::{Cut, Lab, Plan};
+use crate::report::Exit;
+
+/// What an effect fails with, one after the other.
+const ERRNOS: [(i32, &str); 3] =
+    [(libc::EIO, "EIO"), (libc::ENOSPC, "ENOSPC"), (libc::EBUSY, "EBUSY")];
+/// As many failures of one kind are told.
+const TOLD: usize = 40;
+
+/// What became of all that was tried.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Power cuts tried.
+    pub cuts: usize,
+    /// Those after which everything was as it should be.
+    pub survived: usize,
+    /// Failing effects tried.
+    pub errors: usize,
+    /// Those after which everything was as it should be.
+    pub endured: usize,
+    /// What was not as it should be, one line each.
+    pub failures: Vec<String>,
+}
+
+impl Report {
+    fn add(&mut self, other: Report) {
+        self.cuts += other.cuts;
+        self.survived += other.survived;
+        self.errors += other.errors;
+        self.endured += other.endured;
+        self.failures.extend(other.failures);
+    }
+}
+
+/// Cuts and fails its way through all stories, on all processors, in directories below `root`.
+///
+/// # Errors
+///
+/// When the directories cannot be used.
+pub fn all(stories: &[Story], root: &Path) -> io::Result<Report> {
+    let next = AtomicUsize::new(0);
+    let total = Mutex::new(Ok(Report::default()));
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for worker in 0..workers {
+            let (next, total) = (&next, &total);
+            scope.spawn(move || {
+                while let Some(story) = stories.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let report = one(story, &root.join(format!("w{worker}")));
+                    let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+                    match (report, total.as_mut()) {
+                        (Ok(report), Ok(sum)) => sum.add(report),
+                        (Err(error), Ok(_)) => *total = Err(error),
+                        (_, Err(_)) => {}
+                    }
+                }
+            });
+        }
+    });
+    let mut report = total.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+    report.failures.sort();
+    Ok(report)
+}
+
+/// Cuts and fails its way through one story.
+///
+/// # Errors
+///
+/// When the directory cannot be used.
+pub fn one(story: &Story, root: &Path) -> io::Result<Report> {
+    let mut report = Report::default();
+    let lab = Lab::create(&root.join("story"))?;
+    let mut player = Player::new(&lab);
+    for (number, statement) in &story.lines {
+        if statement.is_run() {
+            let words = match statement {
+                Statement::Run(words) => words.clone(),
+                _ => boot_command(),
+            };
+            let is_boot = matches!(statement, Statement::Boot);
+            if is_boot && !lab.lock().machine.on {
+                lab.power_on()?;
+            }
+            let place = format!("{}:{number}", story.file);
+            let scene = Scene { before: &lab, root, words: &words, is_boot, place: &place };
+            report.add(scene.explore()?);
+        }
+        // What a story expects is another test's business.
+        if !matches!(statement, Statement::Expect(_))
+            && let Err(error) = player.perform(statement)
+        {
+            report.failures.push(format!("{}:{number}: {error}", story.file));
+        }
+    }
+    std::fs::remove_dir_all(root)?;
+    report.failures.truncate(TOLD);
+    Ok(report)
+}
+
+/// One run of nanozfs, on a machine that waits for it.
+struct Scene<'a> {
+    before: &'a Lab,
+    root: &'a Path,
+    words: &'a [String],
+    is_boot: bool,
+    place: &'a str,
+}
+
+/// What the run does when nothing goes wrong, and where that leads.
+struct Usual {
+    effects: usize,
+    /// What is on the disks before it.
+    first: State,
+    /// What is on the disks after it.
+    last: State,
+    /// The machine after it, or after the boot that follows it.
+    settled: State,
+}
+
+impl Scene<'_> {
+    fn explore(&self) -> io::Result<Report> {
+        let mut report = Report::default();
+        let usual = match self.usual()? {
+            Ok(usual) => usual,
+            Err(why) => {
+                report.failures.push(format!("{}: {why}", self.place));
+                return Ok(report);
+            }
+        };
+        for number in 1..=usual.effects + 1 {
+            for cut in Cut::ALL {
+                report.cuts += 1;
+                match self.cut(number as u64, cut, &usual)? {
+                    None => report.survived += 1,
+                    Some(why) => report.failures.push(format!(
+                        "{}: cut before effect {number}, {}: {why}",
+                        self.place,
+                        cut.name()
+                    )),
+                }
+            }
+        }
+        for number in 1..=usual.effects {
+            for (errno, name) in ERRNOS {
+                report.errors += 1;
+                match self.fail(number as u64, errno, &usual)? {
+                    None => report.endured += 1,
+                    Some(why) => report
+                        .failures
+                        .push(format!("{}: effect {number} fails with {name}: {why}", self.place)),
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    /// The same machine once more.
+    fn copy(&self, name: &str) -> io::Result<Lab> {
+        let root = self.root.join(name);
+        if root.exists() {
+            std::fs::remove_dir_all(&root)?;
+        }
+        let lab = self.before.copy_to(&root)?;
+        // What happened before this run happened long before it.
+        lab.lock().lose(Cut::Kept)?;
+        Ok(lab)
+    }
+
+    /// What was typed at the loader is typed again.
+    fn retype(&self, lab: &Lab) {
+        let typed = self.before.lock().machine.kenv.clone();
+        let typed = typed
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("nanozfs.") && name != crate::boot::record::STATE);
+        lab.lock().machine.loader.extend(typed);
+    }
+
+    fn run(&self, lab: &Lab, plan: Plan) -> (End, String) {
+        run(lab, self.words, self.is_boot, plan)
+    }
+
+    fn usual(&self) -> io::Result<Result<Usual, String>> {
+        let lab = self.copy("usual")?;
+        let first = lab.disk_state()?;
+        let (end, _) = self.run(&lab, Plan::Nothing);
+        let End::Exit(_) = end else { return Ok(Err(format!("without a cut: {end:?}"))) };
+        let effects = lab.effects().len();
+        let last = lab.disk_state()?;
+        let settled = if self.is_boot { lab.state()? } else { self.again(&lab, Cut::Kept)?.1 };
+        Ok(Ok(Usual { effects, first, last, settled }))
+    }
+
+    /// The power goes, and the machine boots again, undisturbed.
+    fn again(&self, lab: &Lab, cut: Cut) -> io::Result<(End, State)> {
+        lab.power_cut(cut)?;
+        self.retype(lab);
+        lab.power_on()?;
+        let (end, _) = run(lab, &boot_command(), true, Plan::Nothing);
+        Ok((end, lab.state()?))
+    }
+
+    /// Cuts the power before effect `number`; why that was not survived.
+    fn cut(&self, number: u64, cut: Cut, usual: &Usual) -> io::Result<Option<String>> {
+        let lab = self.copy("cut")?;
+        let (end, _) = self.run(&lab, Plan::CutAt(number));
+        let at = lab.effects().last().map_or_else(String::new, |last| format!(" (after {last})"));
+        let wrong = |why: String| Ok(Some(format!("{why}{at}")));
+        match end {
+            End::Cut | End::Exit(_) => {}
+            End::Panic(message) => return wrong(format!("it panicked: {message}")),
+        }
+        lab.power_cut(cut)?;
+        if let Some(loss) = lost(usual, &lab.disk_state()?, true) {
+            return wrong(format!("lost or torn: {loss}"));
+        }
+        self.retype(&lab);
+        lab.power_on()?;
+        let (end, _) = run(&lab, &boot_command(), true, Plan::Nothing);
+        match end {
+            End::Exit(code) if in_table(code) => {}
+            end => return wrong(format!("the next boot ended with {end:?}")),
+        }
+        match usual.settled.differences(&lab.state()?).into_iter().next() {
+            None => Ok(None),
+            Some(difference) => wrong(format!("the next boot ends otherwise: {difference}")),
+        }
+    }
+
+    /// Lets effect `number` fail; why that was not endured.
+    fn fail(&self, number: u64, errno: i32, usual: &Usual) -> io::Result<Option<String>> {
+        let lab = self.copy("fail")?;
+        let (end, _) = self.run(&lab, Plan::FailAt(number, errno));
+        let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+        let at = at.and_then(|at| lab.effects().get(at).cloned());
+        let at = at.map_or_else(String::new, |effect| format!(" ({effect})"));
+        let wrong = |why: String| Ok(Some(format!("{why}{at}")));
+        match end {
+            End::Exit(code) if in_table(code) => {}
+            end => return wrong(format!("it ended with {end:?}")),
+        }
+        if let Some(loss) = lost(usual, &lab.disk_state()?, false) {
+            return wrong(format!("lost or torn: {loss}"));
+        }
+        let (end, state) = self.again(&lab, Cut::Kept)?;
+        match end {
+            End::Exit(code) if in_table(code) => {}
+            end => return wrong(format!("the next boot ended with {end:?}")),
+        }
+        match usual.settled.differences(&state).into_iter().next() {
+            None => Ok(None),
+            Some(difference) => wrong(format!("the next boot ends otherwise: {difference}")),
+        }
+    }
+}
+
+/// True when nanozfs(8) lists this exit code, and it is none that means a defect.
+fn in_table(code: u8) -> bool {
+    Exit::ALL.iter().any(|(exit, _)| exit.code() == code && *exit != Exit::Internal)
+}
+
+/// A file that was on a disk and is now neither as it was nor as it should become. Directories
+/// may be on their way to another place. `/etc` on a root that can be written to may hold a
+/// recovery's files when that is what an error led to; that they come back is checked later.
+fn lost(usual: &Usual, found: &State, with_etc: bool) -> Option<String> {
+    let before = usual.first.lines.iter().filter(|(name, line)| {
+        let of_files = name.starts_with("os/") || name.starts_with("pools/");
+        let etc = name.starts_with("os/") && name.contains(" etc/");
+        of_files && !line.starts_with("directory") && (with_etc || !etc)
+    });
+    for (name, line) in before {
+        let now = found.lines.get(name);
+        if now != Some(line) && now != usual.last.lines.get(name) {
+            let now = now.map_or("gone", String::as_str);
+            return Some(format!("{name}: {line} -> {now}"));
+        }
+    }
+    None
+}
+
+/// Where many small files are made fastest: in memory, when there is such a place.
+pub fn fast_directory() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() }
+}

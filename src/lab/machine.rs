@@ -1,0 +1,332 @@
+//! What the machine is made of: plain data, written to the lab's directory as JSON.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::effects::Fault;
+use super::unsynced::Unsynced;
+use crate::host::{Attributes, FileKind, Mount};
+
+/// Seconds since 1970 when the lab's clock starts: files and labels get times from here on.
+pub const EPOCH: i64 = 1_700_000_000;
+
+/// A whole machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Machine {
+    /// All disks, plugged in or not, in the order in which the kernel finds them.
+    pub disks: Vec<Disk>,
+    /// All pools whose labels are on these disks.
+    pub pools: Vec<Pool>,
+    /// File systems: the directory below the lab's own, and what is known about its files.
+    pub trees: BTreeMap<String, Tree>,
+    /// How the loader and the kernel start it.
+    pub start: Start,
+    /// What is mounted now, in the order of mounting.
+    pub mounts: Vec<Mounted>,
+    /// The kernel's environment.
+    pub kenv: BTreeMap<String, String>,
+    /// Variables typed at the loader prompt, for the next start.
+    pub loader: BTreeMap<String, String>,
+    /// Time since power-on.
+    pub uptime: Duration,
+    /// Time that passed before that.
+    pub before: Duration,
+    /// It has power.
+    pub on: bool,
+    /// rc(8) is running us.
+    pub under_rc: bool,
+    /// What would be lost if the power went now.
+    pub unsynced: Vec<Unsynced>,
+    /// Paths that some program uses, so that they cannot be unmounted.
+    pub in_use: BTreeSet<PathBuf>,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+    /// Makes names and numbers that nothing else has.
+    pub next: u64,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Machine {
+            disks: Vec::new(),
+            pools: Vec::new(),
+            trees: BTreeMap::new(),
+            start: Start::default(),
+            mounts: Vec::new(),
+            kenv: BTreeMap::new(),
+            loader: BTreeMap::new(),
+            uptime: Duration::ZERO,
+            before: Duration::ZERO,
+            on: false,
+            under_rc: false,
+            unsynced: Vec::new(),
+            in_use: BTreeSet::new(),
+            faults: Vec::new(),
+            next: 1,
+        }
+    }
+}
+
+/// How the machine starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Start {
+    /// The disk (its id) that the firmware starts from.
+    pub disk: String,
+    /// Index of the partition that is mounted as `/`.
+    pub slot: u32,
+    /// `/` is mounted by its label; otherwise by the partition's own name.
+    pub by_label: bool,
+    /// `/` can be written to.
+    pub root_writable: bool,
+    /// Size of the memory `/etc` that rc.initdiskless makes; none: `/etc` is on `/`.
+    pub memory_etc: Option<u64>,
+    /// This machine's hostid.
+    pub hostid: u32,
+    /// This machine's name, as pools remember it.
+    pub hostname: String,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Start {
+            disk: String::new(),
+            slot: 1,
+            by_label: true,
+            root_writable: false,
+            memory_etc: Some(5 << 20),
+            hostid: 0x2026_0001,
+            hostname: "appliance".to_owned(),
+        }
+    }
+}
+
+/// A disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Disk {
+    /// The model's own name for it, which stays.
+    pub id: String,
+    /// The kernel's name for it now: `ada0`.
+    pub device: String,
+    /// Serial number, empty when it has none.
+    pub serial: String,
+    /// Bytes.
+    pub size: u64,
+    /// Plugged in.
+    pub attached: bool,
+    /// The kernel finds it this long after power-on.
+    pub after: Duration,
+    /// Uptime at which it is there.
+    pub appears: Duration,
+    /// What is wrong with it.
+    pub trouble: Trouble,
+    /// Its partition table.
+    pub scheme: Scheme,
+    /// Its partitions, by index.
+    pub parts: Vec<Part>,
+}
+
+/// What is wrong with a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trouble {
+    /// Nothing.
+    None,
+    /// Reading fails with EIO.
+    Unreadable,
+    /// Its ZFS labels hold other bytes than they should.
+    Damaged,
+}
+
+/// A partition table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scheme {
+    /// None: the whole disk is used.
+    None,
+    /// Slices, those with a UFS slot holding a BSD label with one partition `a`.
+    Mbr,
+    /// GPT.
+    Gpt,
+}
+
+/// A partition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Part {
+    /// Its index, from 1.
+    pub index: u32,
+    /// Type, as gpart(8) names it.
+    pub kind: String,
+    /// Bytes from the start of the disk.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+    /// GPT name.
+    pub name: String,
+    /// Attributes: `active`, `bootme`, …
+    pub attributes: Vec<String>,
+    /// It is a slice with a BSD label, the file system is in its partition `a`.
+    pub bsd: bool,
+    /// UFS volume label.
+    pub ufs_label: String,
+    /// The UFS on it: a key of [`Machine::trees`].
+    pub tree: Option<String>,
+}
+
+/// A pool.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pool {
+    /// Name.
+    pub name: String,
+    /// GUID.
+    pub guid: u64,
+    /// Directory below `pools` in the lab's own: the name, made unlike any other's.
+    pub store: String,
+    /// Top-level vdevs.
+    pub tops: Vec<Top>,
+    /// Newest transaction group.
+    pub txg: u64,
+    /// Imported.
+    pub imported: bool,
+    /// Its datasets, parents first.
+    pub datasets: Vec<Dataset>,
+}
+
+/// A top-level vdev.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Top {
+    /// `disk`, `mirror`, `raidz`.
+    pub kind: String,
+    /// Parity of a raidz.
+    pub parity: u64,
+    /// GUID; that of its only disk for `disk`.
+    pub guid: u64,
+    /// Its disks.
+    pub leaves: Vec<Leaf>,
+    /// It is a log device: the pool works without it.
+    pub log: bool,
+    /// `spare` or `cache`: not part of the tree.
+    pub aside: Option<String>,
+}
+
+/// A disk of a pool, and what its labels say.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Leaf {
+    /// GUID.
+    pub guid: u64,
+    /// The disk's id.
+    pub disk: String,
+    /// The partition on it; none: all of it.
+    pub part: Option<u32>,
+    /// Where it was last seen: `/dev/ada1`.
+    pub path: String,
+    /// The provider by which an imported pool has it open.
+    pub opened: Option<String>,
+    /// Transaction group in its labels.
+    pub txg: u64,
+    /// Pool state in the label: 0 active, 1 exported.
+    pub state: u64,
+    /// The last host.
+    pub hostid: u32,
+    /// Its name.
+    pub hostname: String,
+}
+
+/// A dataset.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Dataset {
+    /// Full name.
+    pub name: String,
+    /// Property `canmount`.
+    pub canmount: String,
+    /// Property `mountpoint`.
+    pub mountpoint: String,
+    /// Its content is encrypted.
+    pub encrypted: bool,
+    /// Its key is loaded.
+    pub key: bool,
+    /// User properties.
+    pub user: BTreeMap<String, String>,
+    /// Its files: a key of [`Machine::trees`].
+    pub tree: String,
+}
+
+/// A file system's files, as far as real files cannot say it: an unprivileged user owns them all.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Tree {
+    /// Attributes by path below the root of the file system, which is the empty path.
+    pub nodes: BTreeMap<PathBuf, Node>,
+    /// Bytes that fit.
+    pub capacity: Option<u64>,
+    /// Bytes in it.
+    pub used: u64,
+    /// It vanishes when the power goes.
+    pub memory: bool,
+}
+
+/// What the model knows about a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Owner, mode, time.
+    pub attributes: Attributes,
+    /// When content or attributes changed last.
+    pub changed: crate::host::Timestamp,
+    /// A kind that only root can make; the real file is an empty one.
+    pub kind: Option<FileKind>,
+}
+
+/// A mounted file system and where its files are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Mounted {
+    /// As the kernel tells it.
+    pub mount: Mount,
+    /// A key of [`Machine::trees`].
+    pub tree: String,
+    /// The directory in it that is shown, for nullfs.
+    pub below: PathBuf,
+}
+
+impl Machine {
+    /// Seconds and nanoseconds since 1970, by the machine's own clock.
+    pub fn now(&self) -> crate::host::Timestamp {
+        let time = self.before + self.uptime;
+        crate::host::Timestamp {
+            seconds: EPOCH.saturating_add_unsigned(time.as_secs()),
+            nanoseconds: time.subsec_nanos().into(),
+        }
+    }
+
+    /// A number that was not given before.
+    pub fn fresh(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    /// True when the kernel has this disk now.
+    pub fn present(&self, disk: &Disk) -> bool {
+        self.on && disk.attached && disk.appears <= self.uptime
+    }
+
+    /// The disk with this name: a device that is plugged in, else the model's own name.
+    pub fn disk_mut(&mut self, name: &str) -> Option<&mut Disk> {
+        let at = self
+            .disks
+            .iter()
+            .position(|disk| disk.attached && disk.device == name)
+            .or_else(|| self.disks.iter().position(|disk| disk.id == name))?;
+        self.disks.get_mut(at)
+    }
+
+    /// The dataset with this name: that of an imported pool, else that of the newest.
+    pub fn dataset(&self, name: &str) -> Option<&Dataset> {
+        let of = |imported: bool| {
+            self.pools
+                .iter()
+                .rev()
+                .filter(move |pool| pool.imported == imported)
+                .flat_map(|pool| &pool.datasets)
+                .find(|dataset| dataset.name == name)
+        };
+        of(true).or_else(|| of(false))
+    }
+}

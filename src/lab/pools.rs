@@ -1,0 +1,227 @@
+//! Pools: importing them, and what zpool(8) and zfs(8) print about them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::Inner;
+use super::effects::{Effect, Failure};
+use super::machine::{Leaf, Pool, Top, Trouble};
+use crate::format::{zfs, zpool};
+use crate::host::{Error, Import, Kind, Result};
+
+/// What one import takes; several at once take no longer.
+const IMPORT: Duration = Duration::from_millis(1200);
+/// What a list takes.
+const LIST: Duration = Duration::from_millis(40);
+/// What `zfs set` takes.
+const SET: Duration = Duration::from_millis(60);
+/// What a program that lost its mind prints.
+const NONSENSE: &str = "internal error: cannot iterate filesystems\n(core dumped)\n";
+
+/// True when the disks that are there are enough for this top-level vdev.
+fn enough(top: &Top, there: usize) -> bool {
+    let all = top.leaves.len();
+    match top.kind.as_str() {
+        "raidz" => (there as u64).saturating_add(top.parity) >= all as u64,
+        "mirror" => there >= 1,
+        _ => there == all,
+    }
+}
+
+fn in_tree(pool: &Pool) -> impl Iterator<Item = &Top> {
+    pool.tops.iter().filter(|top| top.aside.is_none())
+}
+
+impl Inner {
+    /// Imports all, side by side.
+    pub(crate) fn import(&mut self, imports: &[Import]) -> Vec<Result<()>> {
+        let start = self.machine.uptime;
+        let mut longest = start;
+        let mut answers = Vec::new();
+        for import in imports {
+            self.machine.uptime = start;
+            answers.push(self.import_one(import));
+            longest = longest.max(self.machine.uptime);
+        }
+        self.machine.uptime = longest;
+        answers
+    }
+
+    fn import_one(&mut self, import: &Import) -> Result<()> {
+        let doing = format!("/sbin/zpool import -f -N -o cachefile=none {}", import.guid);
+        if let Some(how) = self.program("zpool") {
+            let how = match how {
+                Failure::Nonsense => Failure::Says(NONSENSE.lines().take(1).collect()),
+                other => other,
+            };
+            return Err(self.failed(&how, &doing, import.limit));
+        }
+        if let Some(failure) = self.gate(Effect::new("import", &import.name)) {
+            let failure = match failure {
+                Failure::Errno(number) => {
+                    let why = std::io::Error::from_raw_os_error(number).to_string();
+                    let why = why.split(" (os error").next().unwrap_or_default().to_owned();
+                    Failure::Says(format!("cannot import '{}': {why}", import.name))
+                }
+                other => other,
+            };
+            return Err(self.failed(&failure, &doing, import.limit));
+        }
+        self.machine.uptime += IMPORT;
+        let refuse = |why: &str| {
+            let why = format!("cannot import '{}': {why}", import.name);
+            Err(Error::new(Kind::Refused, doing.clone(), why))
+        };
+        let Some(at) = self.machine.pools.iter().position(|pool| pool.guid == import.guid) else {
+            return refuse("no such pool available");
+        };
+        let found = self.found(import);
+        let Some(pool) = self.machine.pools.get(at).filter(|_| !found.is_empty()) else {
+            return refuse("no such pool available");
+        };
+        let name = pool.name.clone();
+        if self.machine.pools.iter().any(|other| other.imported && other.name == name) {
+            return refuse("a pool with that name already exists");
+        }
+        let there = |leaf: &&Leaf| found.iter().any(|(guid, _)| *guid == leaf.guid);
+        let enough = |top: &Top| enough(top, top.leaves.iter().filter(there).count());
+        if !in_tree(pool).all(enough) {
+            return refuse("no such pool or dataset");
+        }
+        let (hostid, hostname) = (self.machine.start.hostid, self.machine.start.hostname.clone());
+        if let Some(pool) = self.machine.pools.get_mut(at) {
+            pool.imported = true;
+            pool.txg += 10;
+            let txg = pool.txg;
+            for leaf in pool.tops.iter_mut().flat_map(|top| &mut top.leaves) {
+                let Some((_, device)) = found.iter().find(|(guid, _)| *guid == leaf.guid) else {
+                    continue;
+                };
+                leaf.path = format!("/dev/{device}");
+                leaf.opened = Some(device.clone());
+                (leaf.txg, leaf.state, leaf.hostid) = (txg, 0, hostid);
+                leaf.hostname.clone_from(&hostname);
+            }
+        }
+        Ok(())
+    }
+
+    /// The vdevs of the pool that are on the devices of the import: GUID and device.
+    fn found(&self, import: &Import) -> Vec<(u64, String)> {
+        let mut found: Vec<(u64, String)> = Vec::new();
+        for device in &import.devices {
+            let Some(provider) = self.provider(device) else { continue };
+            let disk = self.machine.disks.get(provider.disk);
+            let good = disk.is_some_and(|disk| disk.trouble == Trouble::None);
+            if let Some((pool, _, leaf)) = self.vdev(&provider).filter(|_| good)
+                && pool.guid == import.guid
+                && found.iter().all(|(guid, _)| *guid != leaf.guid)
+            {
+                found.push((leaf.guid, provider.name));
+            }
+        }
+        found
+    }
+
+    /// What `zpool list` says of an imported pool.
+    pub(crate) fn health(&self, pool: &Pool) -> &'static str {
+        let there = |leaf: &&Leaf| {
+            let disk = self.machine.disks.iter().find(|disk| disk.id == leaf.disk);
+            leaf.opened.is_some() && disk.is_some_and(|disk| self.machine.present(disk))
+        };
+        let mut health = "ONLINE";
+        for top in in_tree(pool) {
+            let count = top.leaves.iter().filter(there).count();
+            if !enough(top, count) {
+                return "SUSPENDED";
+            }
+            if count < top.leaves.len() {
+                health = "DEGRADED";
+            }
+        }
+        health
+    }
+
+    /// The answer of a program, or what is wrong with it.
+    fn answer(&mut self, program: &str, doing: &str, text: String) -> Result<String> {
+        let limit = Duration::from_secs(30);
+        self.machine.uptime += LIST;
+        match self.program(program) {
+            None => Ok(text),
+            Some(Failure::Nonsense) => Ok(NONSENSE.to_owned()),
+            Some(how) => Err(self.failed(&how, doing, limit)),
+        }
+    }
+
+    /// `zpool list`.
+    pub(crate) fn zpool_list(&mut self) -> Result<Vec<zpool::Pool>> {
+        let doing = format!("/sbin/zpool list -Hp -o {}", zpool::LIST_COLUMNS);
+        let mut lines: Vec<String> = Vec::new();
+        for pool in self.machine.pools.iter().filter(|pool| pool.imported) {
+            lines.push(format!("{}\t{}\t{}\toff\n", pool.name, pool.guid, self.health(pool)));
+        }
+        lines.sort();
+        let text = self.answer("zpool", &doing, lines.concat())?;
+        zpool::parse_list(&text)
+            .map_err(|error| Error::new(Kind::Nonsense, doing, error.to_string()))
+    }
+
+    /// `zfs list -r`; nothing when `root` is not there.
+    pub(crate) fn zfs_list(&mut self, root: &str) -> Result<Vec<zfs::Dataset>> {
+        let doing = format!("/sbin/zfs list -Hp -r -t filesystem -o {} {root}", zfs::LIST_COLUMNS);
+        let mut text = String::new();
+        let pools = self.machine.pools.iter().filter(|pool| pool.imported);
+        for (pool, dataset) in pools.flat_map(|pool| pool.datasets.iter().map(move |d| (pool, d))) {
+            if !Path::new(&dataset.name).starts_with(root) {
+                continue;
+            }
+            let above = Path::new(&dataset.name).ancestors().filter_map(Path::to_str);
+            let inherited = above
+                .filter_map(|name| pool.datasets.iter().find(|other| other.name == name))
+                .find_map(|other| other.user.get("org.nanozfs:disks"));
+            let mounted = self.is_mounted(&dataset.name);
+            let columns = [
+                dataset.name.as_str(),
+                &dataset.canmount,
+                &dataset.mountpoint,
+                if mounted { "yes" } else { "no" },
+                if dataset.encrypted { "aes-256-gcm" } else { "off" },
+                match (dataset.encrypted, dataset.key) {
+                    (false, _) => "-",
+                    (true, true) => "available",
+                    (true, false) => "unavailable",
+                },
+                inherited.map_or("-", String::as_str),
+            ];
+            text.push_str(&columns.join("\t"));
+            text.push('\n');
+        }
+        let text = self.answer("zfs", &doing, text)?;
+        zfs::parse_list(&text).map_err(|error| Error::new(Kind::Nonsense, doing, error.to_string()))
+    }
+
+    /// True when the dataset is mounted, wherever.
+    pub(crate) fn is_mounted(&self, dataset: &str) -> bool {
+        let mounts = &self.machine.mounts;
+        mounts.iter().any(|one| one.mount.fstype == "zfs" && one.mount.source == dataset)
+    }
+
+    /// `zfs set`.
+    pub(crate) fn set_property(&mut self, dataset: &str, name: &str, value: &str) -> Result<()> {
+        let doing = format!("/sbin/zfs set {name}={value} {dataset}");
+        let limit = Duration::from_secs(30);
+        if let Some(how) = self.program("zfs") {
+            return Err(self.failed(&how, &doing, limit));
+        }
+        self.gate_host(Effect::new("set", format!("{name} of {dataset}")), limit)?;
+        self.machine.uptime += SET;
+        let pools = self.machine.pools.iter_mut().filter(|pool| pool.imported);
+        let found = pools.flat_map(|pool| &mut pool.datasets).find(|one| one.name == dataset);
+        let Some(found) = found else {
+            let why = format!("cannot open '{dataset}': dataset does not exist");
+            return Err(Error::new(Kind::Refused, doing, why));
+        };
+        found.user.insert(name.to_owned(), value.to_owned());
+        Ok(())
+    }
+}

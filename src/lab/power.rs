@@ -1,0 +1,152 @@
+//! Power on, power off, and what the kernel and rc.initdiskless do before rc starts us.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::machine::{Machine, Scheme};
+use super::providers::providers;
+use super::tree::{Thing, plain};
+use super::{Cut, Inner, Lab};
+use crate::host::FileKind;
+
+/// From power-on until rc starts us.
+const KERNEL: Duration = Duration::from_secs(5);
+
+impl Lab {
+    /// Switches the machine on: when this comes back, rc is about to start nanozfs.
+    ///
+    /// # Errors
+    ///
+    /// When there is nothing to start from.
+    pub fn power_on(&self) -> io::Result<()> {
+        let mut inner = self.lock();
+        if inner.machine.on {
+            return Ok(());
+        }
+        let machine = &mut inner.machine;
+        machine.on = true;
+        machine.uptime = KERNEL;
+        for disk in &mut machine.disks {
+            // Those that are late are late for rc; all others are there before it.
+            disk.appears = if disk.after.is_zero() { Duration::ZERO } else { KERNEL + disk.after };
+        }
+        let (name, tree) = root_device(machine)
+            .ok_or_else(|| io::Error::other("nothing to start from: no OS drive is attached"))?;
+        machine.kenv.clear();
+        machine.kenv.insert("vfs.root.mountfrom".to_owned(), format!("ufs:/dev/{name}"));
+        let loader = std::mem::take(&mut machine.loader);
+        machine.kenv.extend(loader);
+        let read_only = !machine.start.root_writable;
+        inner.show("ufs", &format!("/dev/{name}"), &tree, PathBuf::from("/"), read_only);
+        inner.devices()?;
+        inner.diskless(&tree)
+    }
+
+    /// The power goes, and comes not back by itself.
+    ///
+    /// # Errors
+    ///
+    /// When the lab's directory cannot be written to.
+    pub fn power_cut(&self, cut: Cut) -> io::Result<()> {
+        let mut inner = self.lock();
+        inner.lose(cut)?;
+        inner.off()
+    }
+
+    /// An orderly shutdown: everything is written, and no pool is exported, as rc does it.
+    ///
+    /// # Errors
+    ///
+    /// When the lab's directory cannot be written to.
+    pub fn shutdown(&self) -> io::Result<()> {
+        self.power_cut(Cut::Kept)
+    }
+}
+
+/// What is mounted as `/`: the device and its file system. By label it may be another drive's.
+fn root_device(machine: &Machine) -> Option<(String, String)> {
+    let at = machine
+        .disks
+        .iter()
+        .position(|disk| disk.id == machine.start.disk && machine.present(disk));
+    let at = at.or_else(|| {
+        // The firmware takes the next drive with slots.
+        machine.disks.iter().position(|disk| {
+            machine.present(disk) && disk.parts.iter().any(|part| part.tree.is_some())
+        })
+    })?;
+    let disk = machine.disks.get(at)?;
+    let wanted = match disk.scheme {
+        Scheme::Gpt => machine.start.slot.max(2),
+        _ => machine.start.slot.min(2),
+    };
+    let part = disk.parts.iter().find(|part| part.index == wanted)?;
+    let all = providers(machine);
+    let label = match disk.scheme {
+        Scheme::Gpt => format!("gpt/{}", part.name),
+        _ => format!("ufs/{}", part.ufs_label),
+    };
+    let labelled = all.iter().find(|one| one.name == label && machine.start.by_label);
+    let plain = || {
+        all.iter().find(|one| {
+            let same = one.disk == at && one.part == Some(part.index) && one.class == "PART";
+            same && one.inner == part.bsd
+        })
+    };
+    let root = labelled.or_else(plain)?;
+    let disk = machine.disks.get(root.disk)?;
+    let part = disk.parts.iter().find(|part| Some(part.index) == root.part)?;
+    Some((root.name.clone(), part.tree.clone()?))
+}
+
+impl Inner {
+    /// `/dev`, with the nodes that every system has.
+    fn devices(&mut self) -> io::Result<()> {
+        let tree = self.memory(0)?;
+        for (name, mode) in [("null", 0o666), ("zero", 0o666), ("console", 0o600)] {
+            let thing = Thing::Special(FileKind::Device);
+            self.put(&tree, Path::new(name), &thing, plain(mode))?;
+        }
+        self.show("devfs", "devfs", &tree, PathBuf::from("/dev"), false);
+        Ok(())
+    }
+
+    /// rc.initdiskless: `/etc` in memory, from `/conf/base/etc` and then `/conf/default/etc`.
+    fn diskless(&mut self, root: &str) -> io::Result<()> {
+        let base = Path::new("conf/base/etc");
+        let Some(bytes) = self.machine.start.memory_etc else { return Ok(()) };
+        if !self.real(root, base).is_dir() {
+            return Ok(());
+        }
+        let etc = self.memory(bytes)?;
+        for from in [base, Path::new("conf/default/etc")] {
+            if self.real(root, from).is_dir() {
+                self.copy_tree((root, from), (&etc, Path::new("")))?;
+            }
+        }
+        self.show("tmpfs", "tmpfs", &etc, PathBuf::from("/etc"), false);
+        Ok(())
+    }
+
+    /// Everything that needs power is gone.
+    fn off(&mut self) -> io::Result<()> {
+        let machine = &mut self.machine;
+        machine.before += machine.uptime;
+        machine.uptime = Duration::ZERO;
+        machine.on = false;
+        machine.under_rc = false;
+        machine.mounts.clear();
+        machine.kenv.clear();
+        machine.in_use.clear();
+        for pool in &mut machine.pools {
+            pool.imported = false;
+            for leaf in pool.tops.iter_mut().flat_map(|top| &mut top.leaves) {
+                leaf.opened = None;
+            }
+        }
+        machine.trees.retain(|_, tree| !tree.memory);
+        let memory = self.root.join("memory");
+        if memory.is_dir() { std::fs::remove_dir_all(memory) } else { Ok(()) }
+    }
+}

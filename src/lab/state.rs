@@ -1,0 +1,136 @@
+//! What a machine looks like, in lines that can be compared: files, mounts, pools, environment.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use super::disks::number_of;
+use super::tree;
+use super::{Inner, Lab};
+use crate::host::{FileKind, RealFiles, Stat};
+
+/// Where nanozfs records each boot: durations differ, so it is not compared.
+const RECORD: &str = "db/nanozfs";
+
+/// Everything that can be seen of a machine, without times.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// What is where: `A etc/rc.conf` and how it looks.
+    pub lines: BTreeMap<String, String>,
+}
+
+impl State {
+    /// The first few differences to `later`, one line each; empty when there are none.
+    pub fn differences(&self, later: &State) -> Vec<String> {
+        let names = self.lines.keys().chain(later.lines.keys());
+        let names: std::collections::BTreeSet<&String> = names.collect();
+        let mut found = Vec::new();
+        for name in names {
+            match (self.lines.get(name), later.lines.get(name)) {
+                (Some(one), Some(other)) if one == other => {}
+                (Some(one), Some(other)) => found.push(format!("{name}: {one} -> {other}")),
+                (Some(one), None) => found.push(format!("{name}: {one} -> gone")),
+                (None, Some(other)) => found.push(format!("{name}: new: {other}")),
+                (None, None) => {}
+            }
+        }
+        found
+    }
+}
+
+impl Lab {
+    /// Everything that can be seen of the machine: what is on its disks, and what is in memory.
+    ///
+    /// # Errors
+    ///
+    /// When the lab's directory cannot be read.
+    pub fn state(&self) -> io::Result<State> {
+        let inner = self.lock();
+        let mut state = inner.disk_state()?;
+        for (number, mounted) in inner.machine.mounts.iter().enumerate() {
+            let mount = &mounted.mount;
+            let how = if mount.read_only { "read-only" } else { "read-write" };
+            let line = format!("{} {} {how}", mount.fstype, mount.source);
+            state.lines.insert(format!("mount {number} {}", mount.at.display()), line);
+            if inner.machine.trees.get(&mounted.tree).is_some_and(|tree| tree.memory) {
+                let at = mount.at.to_string_lossy();
+                inner.tree_state(&mut state, &mounted.tree, &at)?;
+            }
+        }
+        for (name, value) in &inner.machine.kenv {
+            state.lines.insert(format!("kenv {name}"), value.clone());
+        }
+        Ok(state)
+    }
+
+    /// What is on the machine's disks, and would be there after an orderly shutdown.
+    ///
+    /// # Errors
+    ///
+    /// When the lab's directory cannot be read.
+    pub fn disk_state(&self) -> io::Result<State> {
+        self.lock().disk_state()
+    }
+}
+
+impl Inner {
+    fn disk_state(&self) -> io::Result<State> {
+        let mut state = State::default();
+        for (name, tree) in &self.machine.trees {
+            if !tree.memory {
+                self.tree_state(&mut state, name, name)?;
+            }
+        }
+        for pool in &self.machine.pools {
+            let place = format!("pool {}", pool.store);
+            let word = if pool.imported { self.health(pool) } else { "not imported" };
+            state.lines.insert(place.clone(), word.to_owned());
+            for leaf in pool.tops.iter().flat_map(|top| &top.leaves) {
+                let line = format!("{} host {:x} state {}", leaf.path, leaf.hostid, leaf.state);
+                state.lines.insert(format!("{place} disk {}", leaf.guid), line);
+            }
+            for dataset in &pool.datasets {
+                let user = dataset.user.iter().map(|(name, value)| format!("{name}={value}"));
+                let line = user.collect::<Vec<_>>().join(" ");
+                state.lines.insert(format!("dataset {} {}", pool.store, dataset.name), line);
+            }
+        }
+        Ok(state)
+    }
+
+    fn tree_state(&self, state: &mut State, tree: &str, shown: &str) -> io::Result<()> {
+        for path in tree::paths(&self.root.join(tree))? {
+            if self.is_record(tree, shown, &path) {
+                continue;
+            }
+            let line = self.file_state(tree, &path)?;
+            state.lines.insert(format!("{shown} {}", path.display()), line);
+        }
+        Ok(())
+    }
+
+    /// One file in one line: kind, owner, mode, content.
+    fn file_state(&self, tree: &str, path: &Path) -> io::Result<String> {
+        use crate::host::Files;
+        let real = self.real(tree, path);
+        let node = self.node(tree, path)?;
+        let Stat { kind, .. } = RealFiles.stat(&real)?;
+        let attributes = node.attributes;
+        let owner = format!("{}:{} {:04o}", attributes.uid, attributes.gid, attributes.mode);
+        Ok(match node.kind.unwrap_or(kind) {
+            FileKind::File => {
+                let content = std::fs::read(&real)?;
+                let text: String = content.iter().map(|byte| char::from(*byte)).collect();
+                format!("file {owner} {} bytes {:016x}", content.len(), number_of(&text))
+            }
+            FileKind::Link => format!("link to {}", std::fs::read_link(&real)?.display()),
+            other => format!("{} {owner}", other.name()),
+        })
+    }
+
+    /// True for the record of the boot, wherever `/var` is.
+    fn is_record(&self, tree: &str, shown: &str, path: &Path) -> bool {
+        let is_var = tree.ends_with("+var") || shown == "/var";
+        is_var && path.starts_with(RECORD)
+    }
+}

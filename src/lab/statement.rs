@@ -1,0 +1,161 @@
+//! The statements of the story language. Their fields are explained by the example above each.
+
+#![allow(missing_docs)]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::disks::OsDrive;
+use super::effects::{Cut, Fault};
+use super::tree::Thing;
+
+/// One statement. Those that build the machine come first, then what happens, then what is seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Statement {
+    /// `title "..."`: the story in one line.
+    Title(String),
+    /// `tell "..."`: what a person would say meanwhile.
+    Tell(String),
+    /// `use standard`: the common appliance; `use standard os-drive nda0 layout=gpt`: on another
+    /// kind of drive.
+    UseStandard(Option<OsDrive>),
+    /// `os-drive ada0 serial=OS-1 layout=mbr label=nano`
+    OsDrive(OsDrive),
+    /// `start root=ro by=label slot=1 etc=memory etc-size=5m`: how the machine starts.
+    Start(Vec<Start>),
+    /// `disk ada1 serial=WD-1001 size=256m after=4s`
+    Disk { device: String, serial: String, size: u64, after: Duration },
+    /// `partition ada4 mirror-a size=200m`
+    Partition { device: String, name: String, size: u64 },
+    /// `pool tank raidz1 ada1 ada2 ada3 host=other exported guid=1`
+    Pool {
+        name: String,
+        tops: Vec<TopWords>,
+        guid: Option<u64>,
+        host: Option<String>,
+        exported: bool,
+    },
+    /// `add tank spare ada4`: one more top-level vdev.
+    Add { pool: String, top: TopWords },
+    /// `last-used tank host=other`, `exported`, or `by=diskid`: under other device names.
+    LastUsed { pool: String, host: Option<String>, exported: bool, by_diskid: bool },
+    /// `dataset tank/nano/var canmount=noauto encrypted`
+    Dataset { name: String, settings: Vec<(String, String)>, encrypted: bool, key: bool },
+    /// `destroy tank/nano/cfg`: with what is below it.
+    Destroy(String),
+    /// `file WHERE PATH "content" mode=0600 owner=0:0`, and `dir`, `link`, `fifo`, `device`.
+    Put { place: Where, path: PathBuf, thing: Thing, mode: u32, owner: (u32, u32) },
+    /// `remove WHERE PATH`
+    Remove { place: Where, path: PathBuf },
+    /// `config KEY VALUE`: in the image's nanozfs.conf.
+    Config(String, String),
+    /// `kenv NAME VALUE`: typed at the loader prompt, for the next start.
+    Kenv(String, String),
+    /// `fault ...`
+    Fault(Fault),
+    /// `fault disk ada2 unreadable`, `damaged`
+    DiskFault { device: String, damaged: bool },
+    /// `in-use /var`: some program has files open there.
+    InUse(PathBuf),
+    /// `mend`: nothing is wrong any more.
+    Mend,
+    /// `boot`: power on, and what rc does.
+    Boot,
+    /// `single-user`: power on, and no rc.
+    SingleUser,
+    /// `run nanozfs status`: by hand.
+    Run(Vec<String>),
+    /// `shutdown`
+    Shutdown,
+    /// `cut lost`
+    Cut(Cut),
+    /// `detach ada2`
+    Detach(String),
+    /// `attach ada2 as=da0 after=4s`
+    Attach { device: String, name: Option<String>, after: Duration },
+    /// `rename-disk ada2 da0`: it is plugged in elsewhere.
+    Rename { from: String, to: String },
+    /// `swap os-drive da0 serial=OS-2`: another drive with the same image.
+    Swap { device: String, serial: String },
+    /// `expect ...`
+    Expect(Expect),
+}
+
+/// Part of how the machine starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// `root=rw`
+    Writable(bool),
+    /// `by=label`
+    ByLabel(bool),
+    /// `slot=2`: the index of the partition.
+    Slot(u32),
+    /// `etc=memory`, of this size; `etc=root`.
+    Etc(Option<u64>),
+}
+
+/// A top-level vdev in words: `raidz1`, and its disks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopWords {
+    /// `disk`, `mirror`, `raidz1`, `spare`, `log`, `cache`.
+    pub kind: String,
+    /// Its disks.
+    pub devices: Vec<String>,
+}
+
+/// A file system, from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Where {
+    /// The image: both slots of every OS drive, `/etc` in both of its places.
+    Image,
+    /// The recovery copy of every OS drive.
+    Recovery,
+    /// A dataset.
+    Dataset(String),
+    /// What the running machine shows.
+    Here,
+}
+
+/// What should be so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// `exit 0`: of the last run.
+    Exit(u8),
+    /// `mode degraded`
+    Mode(String),
+    /// `kenv NAME VALUE`
+    Kenv(String, String),
+    /// `mounted /cfg tank/nano/cfg`
+    Mounted { at: PathBuf, source: String, read_only: bool },
+    /// `not-mounted /cfg`
+    NotMounted(PathBuf),
+    /// `file PATH "content" mode=0600 owner=0:0`
+    File { path: PathBuf, content: String, mode: Option<u32>, owner: Option<(u32, u32)> },
+    /// `directory PATH mode=1777`
+    Directory { path: PathBuf, mode: Option<u32> },
+    /// `link PATH TARGET`
+    Link { path: PathBuf, target: PathBuf },
+    /// `absent PATH`
+    Absent(PathBuf),
+    /// `imported tank`
+    Imported(String),
+    /// `untouched other`: never imported, nothing written to its disks.
+    Untouched(String),
+    /// `waited 4s..5s`: in the last run.
+    Waited(Duration, Duration),
+    /// `programs 6`: the last run ran no more than that, each a fork and exec on FreeBSD.
+    Programs(usize),
+    /// `unchanged`: by the last run.
+    Unchanged,
+    /// `says "text"`: the last run, wherever its lines are wrapped.
+    Says(String),
+    /// `silent "text"`: the last run did not say it.
+    Silent(String),
+}
+
+impl Statement {
+    /// True when nanozfs runs.
+    pub(crate) fn is_run(&self) -> bool {
+        matches!(self, Statement::Boot | Statement::Run(_))
+    }
+}
