@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use crate::boot::{Boot, Helper};
-use crate::config::Config;
+use crate::config::{Config, KEYS};
 use crate::host::{Host, Kind};
 use crate::report::{Code, Console, Exit, Finding};
 
@@ -223,7 +223,7 @@ fn on_host(invocation: &Invocation, host: &dyn Host, console: &mut Console<'_>) 
     let lock = match act.then(|| host.lock()).transpose() {
         Ok(lock) => lock,
         Err(error) if error.kind == Kind::Busy => {
-            console.finding(&Finding::new(Code::E05, error.to_string()));
+            console.finding(&Finding::new(Code::E05, "another nanozfs is at work on this machine"));
             return Exit::Busy;
         }
         Err(error) => {
@@ -254,8 +254,11 @@ fn explain(words: &[String], console: &mut Console<'_>) -> Exit {
         match Code::ALL.iter().find(|code| code.id().eq_ignore_ascii_case(word)) {
             Some(code) => {
                 console.plain(&format!("{}  {}", code.id(), code.title()));
-                console.plain(&format!("     not changed: {}", code.unchanged()));
+                console.plain(&format!("     unchanged: {}", code.unchanged()));
                 console.plain(&format!("     next: {}", code.next()));
+                if matches!(code, Code::E02 | Code::E03) {
+                    keys(console);
+                }
             }
             None => {
                 console.say(&format!("no such code: {word}"));
@@ -264,4 +267,13 @@ fn explain(words: &[String], console: &mut Console<'_>) -> Exit {
         }
     }
     exit
+}
+
+/// The keys of nanozfs.conf, for whoever has no manual page at hand.
+fn keys(console: &mut Console<'_>) {
+    console.plain("     The keys of /etc/nanozfs.conf, with their defaults:");
+    for key in KEYS {
+        console.plain(&format!("       {}=\"{}\"", key.name, key.default));
+        console.plain(&format!("           {}", key.about));
+    }
 }

@@ -275,37 +275,44 @@ impl Config {
     ) -> Config {
         let mut config = Config::default();
         let conf = conf::parse(text);
+        let mut told: Vec<(usize, Finding)> = Vec::new();
         for problem in &conf.problems {
-            let at = format!("{PATH}:{}", problem.line);
-            findings.push(Finding::new(Code::E02, format!("{at}: {}: line ignored", problem.why)));
+            let what = format!("{PATH}:{}: {}: line ignored", problem.line, problem.why);
+            told.push((problem.line, Finding::new(Code::E02, what)));
         }
         for assignment in &conf.assignments {
             let at = format!("{PATH}:{}", assignment.line);
-            match KEYS.iter().find(|key| key.name == assignment.key) {
-                Some(key) => config.take(key, &assignment.value, &at, findings),
+            let finding = match KEYS.iter().find(|key| key.name == assignment.key) {
+                Some(key) => config.take(key, &assignment.value, &at),
                 None => {
                     let what = format!("{at}: unknown key {}: ignored", assignment.key);
-                    findings.push(Finding::new(Code::E02, what));
+                    Some(Finding::new(Code::E02, what))
                 }
-            }
+            };
+            told.extend(finding.map(|finding| (assignment.line, finding)));
         }
+        told.sort_by_key(|(line, _)| *line);
+        findings.extend(told.into_iter().map(|(_, finding)| finding));
         for key in KEYS {
             let name = format!("{KENV}{}", key.name);
             if let Some(value) = kenv(&name) {
-                config.take(key, &value, &format!("kenv {name}"), findings);
+                findings.extend(config.take(key, &value, &format!("kenv {name}")));
             }
         }
         config
     }
 
-    /// Takes one value; a bad one leaves what was there before.
-    fn take(&mut self, key: &Key, value: &str, at: &str, findings: &mut Vec<Finding>) {
+    /// Takes one value; a bad one leaves what was there before, and is a finding.
+    fn take(&mut self, key: &Key, value: &str, at: &str) -> Option<Finding> {
         let mut changed = self.clone();
         match (key.take)(&mut changed, value) {
-            Ok(()) => *self = changed,
+            Ok(()) => {
+                *self = changed;
+                None
+            }
             Err(why) => {
                 let what = format!("{at}: {}=\"{value}\": {why}: not used", key.name);
-                findings.push(Finding::new(Code::E03, what));
+                Some(Finding::new(Code::E03, what))
             }
         }
     }
@@ -338,9 +345,9 @@ mod tests {
         assert_eq!(
             findings,
             [
-                "E02 /etc/nanozfs.conf:4: not a key=\"value\" line: line ignored",
                 "E03 /etc/nanozfs.conf:1: wait=\"soon\": not a number of seconds from 0 to 3600: not used",
                 "E02 /etc/nanozfs.conf:2: unknown key polls: ignored",
+                "E02 /etc/nanozfs.conf:4: not a key=\"value\" line: line ignored",
             ]
         );
     }

@@ -20,6 +20,11 @@ use std::ffi::OsString;
 
 /// The whole program, on the machine it runs on: the exit code.
 pub fn start() -> u8 {
+    // The only panic is a defect. rc sees it, and the boot goes on with what is mounted by then.
+    std::panic::set_hook(Box::new(|defect| {
+        eprintln!("nanozfs: a defect in nanozfs, please report it: {defect}");
+        std::process::exit(report::Exit::Internal.code().into());
+    }));
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let asked = cli::asks(&arguments);
     log::start(asked.verbose);

@@ -204,7 +204,7 @@ fn every_error_code_is_in_the_manual_word_for_word_and_no_other() {
                 Impact::Degraded => "degraded",
             };
             let next = format!("next: {}", code.next());
-            let unchanged = format!("not changed: {}", code.unchanged());
+            let unchanged = format!("unchanged: {}", code.unchanged());
             Item {
                 head: format!("Sy {} Pq {impact}", code.id()),
                 body: vec![

@@ -84,8 +84,7 @@ fn from_zfs(boot: &mut Boot<'_, '_>, pools: &[KnownPool]) -> Option<String> {
 /// A dataset whose key is not loaded.
 pub(super) fn locked(dataset: &str) -> Finding {
     let what = format!("{dataset}: encrypted, and its key is not loaded: not mounted");
-    Finding::new(Code::E34, what)
-        .next(format!("zfs load-key {dataset}; nanozfs boot, and reboot if it says so"))
+    Finding::new(Code::E34, what).next(format!("zfs load-key {dataset}; nanozfs boot"))
 }
 
 /// Mounts `dataset` on `/cfg`, in the place of a recovery copy if that is there.
@@ -121,21 +120,24 @@ pub(super) fn mount_point(boot: &mut Boot<'_, '_>, at: &Path) -> anyhow::Result<
     Ok(boot.perform(&Action::MakeDirectory(at.to_owned()))?)
 }
 
-/// Mounts the recovery copy, read-only, if there is one.
+/// Mounts the recovery copy, read-only, if there is one. What is on `/cfg` from ZFS stays.
 fn from_recovery_copy(boot: &mut Boot<'_, '_>, drive: &Option<OsDrive>) -> Origin {
+    let at = Path::new(CFG);
+    let mounts = boot.host.mounts().unwrap_or_default();
+    let here = mounted_at(&mounts, at);
+    if let Some(mount) = here.filter(|mount| mount.fstype == "zfs") {
+        return Origin::Zfs(mount.source.clone());
+    }
     let Some(drive) = drive else {
         boot.find(Finding::new(Code::E33, "no recovery copy: the OS drive was not found"));
         return Origin::Image;
     };
     let Some(provider) = drive.recovery_copy() else {
         let what = format!("no recovery copy on the OS drive {}", drive.name());
-        boot.find(Finding::new(Code::E13, what));
-        boot.find(Finding::new(Code::E33, "/etc is as the image has it"));
+        boot.find(Finding::new(Code::E33, what));
         return Origin::Image;
     };
-    let at = Path::new(CFG);
-    let mounts = boot.host.mounts().unwrap_or_default();
-    let mounted = match mounted_at(&mounts, at) {
+    let mounted = match here {
         Some(mount) if mount.fstype == "ufs" => Ok(()),
         Some(mount) => Err(anyhow!("{} is mounted on {CFG}", mount.source)),
         None => mount_point(boot, at).and_then(|()| {

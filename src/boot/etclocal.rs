@@ -39,7 +39,8 @@ struct Facts {
     /// What is there; of a link, what it reads.
     here: Option<(FileKind, Option<PathBuf>)>,
     empty: bool,
-    shown: bool,
+    /// What is mounted there.
+    mounted: Option<String>,
     read_only: bool,
     above: bool,
     aside: bool,
@@ -68,7 +69,7 @@ fn facts(boot: &Boot<'_, '_>) -> std::io::Result<Facts> {
     };
     Ok(Facts {
         empty: matches!(here, Some((FileKind::Directory, _))) && files.is_empty(at, &[])?,
-        shown: mounted_at(&mounts, at).is_some(),
+        mounted: mounted_at(&mounts, at).map(|mount| mount.source.clone()),
         read_only: mount_of(&mounts, Path::new("/usr/local")).is_some_and(|mount| mount.read_only),
         above: files.is_directory(Path::new("/usr/local")),
         aside: files.find(Path::new(ASIDE))?.is_some(),
@@ -79,7 +80,10 @@ fn facts(boot: &Boot<'_, '_>) -> std::io::Result<Facts> {
 /// Decides what to do.
 fn decide(facts: &Facts) -> Decision {
     match &facts.here {
-        _ if facts.shown => Decision::Already,
+        _ if facts.mounted.as_deref() == Some(ETC_LOCAL) => Decision::Already,
+        _ if facts.mounted.is_some() => {
+            Decision::Cannot("something else is mounted there".to_owned())
+        }
         Some((FileKind::Link, Some(reads))) if leads_there(reads) => Decision::Already,
         Some((FileKind::Link, Some(reads))) if facts.read_only => {
             Decision::Cannot(format!("it is a link to {}, on a read-only system", reads.display()))
@@ -220,7 +224,7 @@ mod tests {
                 read_only: bits & ro != 0,
                 empty: bits & empty != 0,
                 aside: bits & aside != 0,
-                shown: false,
+                mounted: None,
                 above: true,
             };
             assert_eq!(decide(&facts), decision, "{facts:?}");

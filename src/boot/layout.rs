@@ -82,6 +82,9 @@ pub fn list(boot: &mut Boot<'_, '_>) -> Option<Vec<Pool>> {
 
 /// The known pools that are imported already, for a helper that runs by itself.
 pub fn imported(boot: &mut Boot<'_, '_>) -> Vec<KnownPool> {
+    if boot.config.recovery {
+        return Vec::new();
+    }
     let imported = list(boot).unwrap_or_default();
     let known = known(boot, &imported);
     read(boot, &known)

@@ -122,6 +122,8 @@ pub struct Search {
     pub alike: Vec<String>,
     /// Labels that contradict their place: provider, label.
     pub misplaced: Vec<(String, String)>,
+    /// The disk that `/` is on, where it is on one.
+    pub under_root: Option<String>,
 }
 
 /// Decides which disk is the OS drive. `root` is the provider `/` is mounted from, `ufs_name`
@@ -180,6 +182,7 @@ pub fn search(
         let disk = mesh.provider(*disk);
         disk_name(&disk.name, disk.ident.as_deref())
     };
+    search.under_root = root.map(|root| name(&root.disk));
     match under_root {
         Some((disk, drive)) => {
             // The drive under / is the one; another with the labels is worth a word.
@@ -275,14 +278,19 @@ pub fn step(boot: &mut Boot<'_, '_>) -> (String, Option<OsDrive>) {
     }
     let Some(drive) = search.drive else {
         if search.alike.is_empty() {
-            let what = format!(
-                "no OS drive: / is on none, and no label begins with {}",
-                boot.config.label
-            );
+            let label = &boot.config.label;
+            let what = match &search.under_root {
+                Some(disk) => format!("no OS drive: / is on {disk}, without a label {label}*"),
+                None => format!("no OS drive: / is on no disk, and no label begins with {label}"),
+            };
             boot.find(Finding::new(Code::E10, what));
         }
         return ("not found".to_owned(), None);
     };
+    if drive.recovery_copy().is_none() {
+        let what = format!("the OS drive {} has no recovery copy of /cfg", drive.name());
+        boot.find(Finding::new(Code::E13, what));
+    }
     (drive.line(), Some(drive))
 }
 

@@ -1,6 +1,6 @@
 //! Lays `/cfg` over `/etc`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::tree::{self, Comparison, Existing, What};
 use super::{Action, Boot};
@@ -18,7 +18,13 @@ pub fn lay(boot: &mut Boot<'_, '_>, cfg: &Path) -> String {
     let files = boot.host.files();
     let mounts = boot.host.mounts().unwrap_or_default();
     let etc = Path::new(ETC);
-    let mut comparison = tree::compare(files, cfg, etc, Existing::Replace, &[]);
+    // It was read from the image, before /cfg was there; a second one would be believed by hand.
+    let conf = PathBuf::from("nanozfs.conf");
+    if let Ok(Some(_)) = files.find(&cfg.join(&conf)) {
+        let what = format!("{} is not laid over /etc", cfg.join(&conf).display());
+        boot.find(Finding::new(Code::E08, what));
+    }
+    let mut comparison = tree::compare(files, cfg, etc, Existing::Replace, &[conf]);
     let refused: Vec<_> = comparison
         .refused
         .iter()

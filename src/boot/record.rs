@@ -1,6 +1,5 @@
 //! The end of a boot: the closing lines, and the record of it for programs.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ pub const STATE: &str = "nanozfs.state";
 /// The record. Not below `/var/run`, which rc.d/cleanvar empties after us.
 pub const RECORD: &str = "/var/db/nanozfs/boot.json";
 /// Version of the record's form; it grows when a field changes its meaning or goes.
-pub const SCHEMA: f64 = 1.0;
+pub const SCHEMA: u32 = 1;
 
 /// Writes the record and says how the boot ended.
 pub fn step(boot: &mut Boot<'_, '_>, took: Duration) {
@@ -65,42 +64,55 @@ fn write(boot: &mut Boot<'_, '_>, took: Duration) {
     }
 }
 
-/// The record of this boot.
+/// The record of this boot, on one line.
 fn json(boot: &Boot<'_, '_>, took: Duration) -> String {
-    let text = |text: &str| JsonValue::from(text.to_owned());
-    let object = |fields: Vec<(&str, JsonValue)>| {
-        let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
-        JsonValue::from(fields.collect::<HashMap<_, _>>())
-    };
     let helpers = boot.outcomes().iter().map(|outcome| {
-        object(vec![
+        object(&[
             ("helper", text(outcome.helper.name())),
             ("line", text(&outcome.line)),
-            ("changes", JsonValue::from(outcome.changes as f64)),
-            ("seconds", JsonValue::from(outcome.took.as_secs_f64())),
+            ("changes", outcome.changes.to_string()),
+            ("seconds", seconds(outcome.took)),
         ])
     });
     let findings = boot.findings().iter().map(|finding| {
         let details = finding.details.iter().map(|(word, line)| text(&format!("{word}: {line}")));
-        object(vec![
+        object(&[
             ("code", text(finding.code.id())),
             ("what", text(&finding.what)),
-            ("details", JsonValue::from(details.collect::<Vec<_>>())),
+            ("details", array(details)),
             ("unchanged", text(finding.code.unchanged())),
             ("next", text(finding.advice())),
         ])
     });
-    let record = object(vec![
-        ("schema", JsonValue::from(SCHEMA)),
+    let record = object(&[
+        ("schema", SCHEMA.to_string()),
         ("version", text(env!("CARGO_PKG_VERSION"))),
         ("mode", text(boot.mode().name())),
-        ("seconds", JsonValue::from(took.as_secs_f64())),
-        ("helpers", JsonValue::from(helpers.collect::<Vec<_>>())),
-        ("findings", JsonValue::from(findings.collect::<Vec<_>>())),
+        ("seconds", seconds(took)),
+        ("helpers", array(helpers)),
+        ("findings", array(findings)),
     ]);
-    let mut line = record.stringify().unwrap_or_default();
-    line.push('\n');
-    line
+    format!("{record}\n")
+}
+
+/// An object with its fields in this order, which people who read it are glad of.
+fn object(fields: &[(&str, String)]) -> String {
+    let fields: Vec<_> =
+        fields.iter().map(|(name, value)| format!("{}:{value}", text(name))).collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+fn array(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(","))
+}
+
+/// A string with its quotes.
+fn text(text: &str) -> String {
+    JsonValue::from(text.to_owned()).stringify().unwrap_or_default()
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.3}", time.as_secs_f64())
 }
 
 /// The closing lines: one when all is well, a screen to be read aloud in recovery.
@@ -165,4 +177,19 @@ fn screen(boot: &mut Boot<'_, '_>) {
     }
     boot.console.item_named("To do", &advice, RULE);
     boot.console.plain(&"-".repeat(RULE));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_can_be_read_back_whatever_is_in_it() {
+        let hostile = "a \"pool\"\n\u{1b}[2J\\ \u{e9}";
+        let record = object(&[("what", text(hostile)), ("all", array([text("x")].into_iter()))]);
+        let parsed: JsonValue = record.parse().unwrap();
+        let fields: &std::collections::HashMap<String, JsonValue> = parsed.get().unwrap();
+        assert_eq!(fields["what"].get::<String>().unwrap(), hostile);
+        assert!(record.starts_with("{\"what\":"), "the order is kept");
+    }
 }

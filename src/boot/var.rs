@@ -50,7 +50,8 @@ fn from_zfs(boot: &mut Boot<'_, '_>, pools: &[KnownPool]) -> Option<String> {
     let holder = layout::holder(pools, &parent)?;
     let Some(top) = holder.dataset(&parent, "var") else {
         let what = format!("{} holds {parent}/cfg, but no {parent}/var", holder.name);
-        let advice = format!("zfs create -o canmount=noauto {}/{parent}/var; reboot", holder.name);
+        let create = "zfs create -o canmount=noauto -o mountpoint=/var";
+        let advice = format!("{create} {}/{parent}/var; reboot", holder.name);
         boot.find(Finding::new(Code::E40, what).next(advice));
         return None;
     };
@@ -58,12 +59,12 @@ fn from_zfs(boot: &mut Boot<'_, '_>, pools: &[KnownPool]) -> Option<String> {
     if !mount(boot, &top) {
         return None;
     }
-    let children = children_of(holder, &parent);
+    let children = children_of(holder, &parent, top.dataset);
     let mut names = vec![top.dataset.name.clone()];
     let mut filled = usize::from(fill(boot, &top.at, &children));
     let mut skipped = Vec::<&str>::new();
     for dataset in holder.below(&parent, "var") {
-        let Some(at) = place(dataset, &top.dataset.name) else { continue };
+        let Some(at) = place(dataset, top.dataset) else { continue };
         if skipped.iter().any(|name| dataset.name.starts_with(&format!("{name}/"))) {
             continue;
         }
@@ -90,22 +91,29 @@ fn from_zfs(boot: &mut Boot<'_, '_>, pools: &[KnownPool]) -> Option<String> {
 }
 
 /// The places, relative to `/var`, at which children are to be mounted.
-fn children_of(holder: &KnownPool, parent: &str) -> Vec<PathBuf> {
-    let top = format!("{}/{parent}/var", holder.name);
-    let places = holder.below(parent, "var").filter_map(|dataset| place(dataset, &top));
+fn children_of(holder: &KnownPool, parent: &str, top: &Dataset) -> Vec<PathBuf> {
+    let places = holder.below(parent, "var").filter_map(|dataset| place(dataset, top));
     places.filter_map(|at| at.strip_prefix(VAR).ok().map(Path::to_owned)).collect()
 }
 
-/// Where a dataset below `top` belongs: at its own name below `/var`. `None` for one that is not to
-/// be mounted, or that somebody gave a place outside `/var`.
-fn place(dataset: &Dataset, top: &str) -> Option<PathBuf> {
-    let below = dataset.name.strip_prefix(top)?.trim_start_matches('/');
-    let at = Path::new(VAR).join(below);
+/// Where a dataset below `top` belongs: where its own mountpoint says, if that is in `/var`;
+/// otherwise, and when it has it from `top`, at its name below `/var`. `None` for one that is not to
+/// be mounted, or that somebody gave a place elsewhere.
+fn place(dataset: &Dataset, top: &Dataset) -> Option<PathBuf> {
+    let below = dataset.name.strip_prefix(&top.name)?.trim_start_matches('/');
+    let by_name = Path::new(VAR).join(below);
+    let inherited = match (&top.mountpoint, &dataset.mountpoint) {
+        (Mountpoint::Path(above), Mountpoint::Path(own)) => {
+            Path::new(own) == Path::new(above).join(below)
+        }
+        (above, own) => above == own,
+    };
     match &dataset.mountpoint {
         _ if dataset.can_mount == CanMount::Off => None,
+        _ if inherited => Some(by_name),
+        Mountpoint::Path(own) => Some(PathBuf::from(own)).filter(|own| own.starts_with(VAR)),
+        Mountpoint::Legacy => Some(by_name),
         Mountpoint::None => None,
-        Mountpoint::Path(path) if !Path::new(path).starts_with(VAR) => None,
-        Mountpoint::Path(_) | Mountpoint::Legacy => Some(at),
     }
 }
 
@@ -119,7 +127,7 @@ fn mount(boot: &mut Boot<'_, '_>, place: &Place<'_>) -> bool {
     let mounts = boot.host.mounts().unwrap_or_default();
     match mounted_at(&mounts, at) {
         Some(mount) if mount.source == dataset.name => return true,
-        Some(mount) if mount.in_memory() && leave_memory(boot, mount, &dataset.name) => {}
+        Some(mount) if mount.in_memory() && leave_memory(boot, mount, dataset) => {}
         Some(mount) if mount.in_memory() => return false,
         Some(mount) => {
             let what = format!("{}: {} is mounted on {}", dataset.name, mount.source, at.display());
@@ -147,7 +155,7 @@ fn mount(boot: &mut Boot<'_, '_>, place: &Place<'_>) -> bool {
 
 /// Unmounts a memory `/var` that rc.initdiskless made a moment ago. One that a running system uses
 /// stays: what it collected would be lost.
-fn leave_memory(boot: &mut Boot<'_, '_>, mount: &Mount, dataset: &str) -> bool {
+fn leave_memory(boot: &mut Boot<'_, '_>, mount: &Mount, dataset: &Dataset) -> bool {
     let booted = boot.host.kenv(super::record::STATE).is_some();
     let left = match booted {
         true => Err("the system runs with it".to_owned()),
@@ -158,9 +166,16 @@ fn leave_memory(boot: &mut Boot<'_, '_>, mount: &Mount, dataset: &str) -> bool {
         },
     };
     if let Err(why) = &left {
-        let what =
-            format!("{} is in memory, and {why}: {dataset} is not mounted", mount.at.display());
-        boot.find(Finding::new(Code::E47, what));
+        let (at, name) = (mount.at.display(), &dataset.name);
+        let finding =
+            Finding::new(Code::E47, format!("{at} is in memory, and {why}: {name} is not mounted"));
+        // A reboot would forget the key again.
+        boot.find(match dataset.encrypted {
+            true => {
+                finding.next("shutdown now, and in single-user mode: umount /var; nanozfs boot")
+            }
+            false => finding,
+        });
     }
     left.is_ok()
 }
@@ -179,6 +194,10 @@ fn fill(boot: &mut Boot<'_, '_>, at: &Path, children: &[PathBuf]) -> bool {
     let marker = at.join(MARKER);
     let begun = matches!(files.find(&marker), Ok(Some(_)));
     if !begun && !is_bare(boot, at, below, children) {
+        return false;
+    }
+    if !boot.act {
+        boot.console.say(&format!("would fill {} from {}", at.display(), seed.display()));
         return false;
     }
     let done = (|| -> std::io::Result<Vec<String>> {
@@ -285,8 +304,7 @@ fn in_memory(boot: &mut Boot<'_, '_>) -> (String, bool) {
     }
     // E47 has said so, and more.
     if !boot.findings().iter().any(|finding| finding.code == Code::E47) {
-        let size = megabytes(bytes);
-        let what = format!("{VAR} is in memory ({size}): its content is gone at the next reboot");
+        let what = format!("{VAR} is in memory: its content is gone at the next reboot");
         let finding = boot.consequence(Finding::new(Code::E42, what));
         boot.find(finding);
     }

@@ -434,9 +434,14 @@ impl Watch {
             if self.exit.is_none() {
                 self.exit = self.child.try_wait()?.map(Exit::from);
             }
+            let open = !(self.stdout.closed() && self.stderr.closed());
             self.stdout.fill()?;
             self.stderr.fill()?;
             let closed = self.stdout.closed() && self.stderr.closed();
+            if open && closed {
+                // Its end is near, and nothing more will wake us.
+                nap = SHORTEST_NAP;
+            }
             if let Some(exit) = self.exit {
                 match stage {
                     Stage::Running => return Ok(Some(exit)),

@@ -197,8 +197,9 @@ impl Host for FreeBsd {
     }
 
     fn reread_rc_conf(&self) -> Result<bool> {
-        // rc.subr(8) exports the process that runs the scripts.
-        let Some(pid) = std::env::var("RC_PID").ok().and_then(|pid| pid.parse().ok()) else {
+        // Set by our rc.d script at boot. RC_PID itself is inherited by daemons, long after rc.
+        let Some(pid) = std::env::var("NANOZFS_RC_PID").ok().and_then(|pid| pid.parse().ok())
+        else {
             return Ok(false);
         };
         sys::process::signal(pid, sys::process::Signal::SIGALRM).map_err(|error| failed(&error))?;

@@ -32,7 +32,7 @@ macro_rules! codes {
                 match self { $(Code::$id => $title),+ }
             }
 
-            /// What was not changed.
+            /// What was not changed: what is as it was, or what stands.
             pub fn unchanged(self) -> &'static str {
                 match self { $(Code::$id => $unchanged),+ }
             }
@@ -53,87 +53,89 @@ macro_rules! codes {
 codes! {
     // 0x: the command and its configuration.
     E01 Note "The configuration file could not be read.",
-        unchanged "every key has its default", next "ls -l /etc/nanozfs.conf";
+        unchanged "everything; each key has its default", next "ls -l /etc/nanozfs.conf";
     E02 Note "A line of the configuration, or a key in it, is not known.",
-        unchanged "every other line counts", next "man nanozfs.conf";
+        unchanged "every other line counts", next "nanozfs explain E02";
     E03 Note "A value in the configuration cannot be used.",
-        unchanged "the value that was there before stands", next "man nanozfs.conf";
+        unchanged "the value from before stands", next "nanozfs explain E03";
     E04 Note "Only root can do this.",
-        unchanged "nothing was done", next "su -, and the same command again";
+        unchanged "everything", next "su -, and the same command again";
     E05 Note "Another nanozfs is at work on this machine.",
-        unchanged "nothing was done", next "wait a minute, and the same command again";
+        unchanged "everything", next "wait a minute, and the same command again";
     E06 Degraded "The result of this boot could not be recorded.",
-        unchanged "the boot itself is not affected", next "df /var; ls -ld /var/db/nanozfs";
+        unchanged "the boot itself", next "df /var; ls -ld /var/db/nanozfs";
     E07 Note "This command needs FreeBSD.",
-        unchanged "nothing was done", next "nanozfs-lab shell, to try it on a model";
+        unchanged "everything", next "nanozfs-lab shell, to try it on a model";
+    E08 Note "A nanozfs.conf in /cfg has no effect: it would be read too late.",
+        unchanged "the nanozfs.conf of the image counts", next "put it into the image";
 
     // 1x: the OS drive.
     E10 Note "No OS drive was found, by where / is mounted from or by label.",
-        unchanged "nothing was written", next "glabel status; mount";
+        unchanged "all disks", next "glabel status; mount";
     E11 Note "More than one drive carries the OS drive's labels.",
-        unchanged "no drive was written to", next "unplug the drive that is not wanted; gpart show";
+        unchanged "all drives", next "unplug the drive that is not wanted; gpart show";
     E12 Degraded "The kernel's list of disks could not be read.",
-        unchanged "no disk was touched", next "sysctl kern.geom.confxml";
+        unchanged "all disks", next "sysctl kern.geom.confxml";
     E13 Note "The OS drive has no recovery copy of /cfg.",
-        unchanged "nothing was written", next "gpart show -l";
+        unchanged "the OS drive", next "gpart show -l";
     E14 Note "A label on the OS drive contradicts its place.",
-        unchanged "the place decides; nothing was written", next "glabel status; gpart show -p";
+        unchanged "the OS drive; the place decides", next "glabel status; gpart show -p";
 
     // 2x: pools.
     E20 Degraded "No pool is named in the configuration.",
-        unchanged "no pool was imported", next "at the loader prompt: set nanozfs.pools=NAME, then: boot";
+        unchanged "all pools", next "at the loader prompt: set nanozfs.pools=NAME, then: boot";
     E21 Degraded "A pool lacks disks, but has enough to run.",
-        unchanged "no data is lost; nothing was repaired", next "zpool status; replace the disk";
+        unchanged "all data is there", next "zpool status; replace the disk";
     E22 Degraded "A pool lacks more disks than it can do without.",
-        unchanged "none of its disks was written to", next "connect the disks, then: reboot";
+        unchanged "all disks that are there", next "connect the disks, then: reboot";
     E23 Degraded "No disk of a known pool was found.",
-        unchanged "no disk was written to", next "connect the disks, then: reboot";
-    E24 Degraded "A pool could not be imported.",
-        unchanged "the pool is as it was", next "zpool import";
+        unchanged "all disks that are there", next "connect the disks, then: reboot";
+    E24 Degraded "A pool could not be imported, or is not in working order.",
+        unchanged "the data on it", next "zpool import; zpool status";
     E25 Degraded "An import took longer than import_limit and was given up.",
-        unchanged "nothing was forced; the kernel may still be at work on it", next "zpool status; dmesg | tail";
-    E26 Degraded "zpool or zfs is missing, or answered something that cannot be understood.",
-        unchanged "no pool was touched on the strength of it", next "ls -l /sbin/zpool /sbin/zfs; zpool status";
+        unchanged "the data on it; the kernel may still be at work", next "zpool status; dmesg | tail";
+    E26 Degraded "zpool or zfs is missing, failed, or answered what cannot be understood.",
+        unchanged "all pools", next "ls -l /sbin/zpool /sbin/zfs; zpool status";
     E27 Degraded "Two pools have the same known name.",
-        unchanged "neither was imported", next "zpool import; put the right one's id into pools";
-    E28 Note "A disk could not be read, or its ZFS label is damaged.",
-        unchanged "the disk was not written to", next "dmesg | tail; zpool status";
+        unchanged "all of these pools", next "at the loader prompt: set nanozfs.pools=ID, then: boot";
+    E28 Note "A disk could not be read, or its ZFS label is damaged or there twice.",
+        unchanged "the disk", next "dmesg | tail; zpool status";
     E29 Note "Recovery was asked for: no pool was looked at.",
-        unchanged "no disk was written to", next "reboot, without nanozfs.mode=recovery";
+        unchanged "all disks with data", next "reboot; where nanozfs.conf says mode=\"recovery\", change it first";
 
     // 3x: /cfg and /etc.
     E30 Degraded "No known pool holds a /cfg.",
-        unchanged "no dataset was made", next "zfs list; see nanozfs.conf(5), dataset";
+        unchanged "all datasets", next "zfs list; man nanozfs-layout";
     E31 Degraded "/cfg could not be mounted from ZFS.",
-        unchanged "the dataset was not written to", next "zfs list; mount";
+        unchanged "the dataset", next "zfs list; mount";
     E32 Degraded "/cfg comes from the recovery copy on the OS drive.",
-        unchanged "the recovery copy is mounted read-only", next "nanozfs cfg -v";
+        unchanged "the recovery copy, which is mounted read-only", next "nanozfs cfg -v";
     E33 Degraded "There is no /cfg at all: /etc is as the image has it.",
-        unchanged "nothing was written to the OS drive", next "nanozfs osdrive -v";
+        unchanged "the OS drive", next "nanozfs osdrive -v";
     E34 Degraded "A dataset is encrypted and its key is not loaded.",
-        unchanged "nobody was asked for a key; the dataset was not touched", next "zfs load-key DATASET; nanozfs boot, and reboot if it says so";
+        unchanged "the dataset; nobody was asked for a key", next "zfs load-key DATASET; nanozfs boot";
     E35 Note "A mount hides files that were in the directory below it.",
-        unchanged "the hidden files are still there", next "ls the directory in single-user mode";
+        unchanged "the hidden files are still there", next "mount -p";
     E36 Note "Something in /cfg is neither a file, a directory nor a link.",
-        unchanged "it was left in /cfg and not made in /etc", next "remove it from /cfg";
+        unchanged "what is in /cfg", next "remove it from /cfg";
     E37 Degraded "A file of /cfg could not be put into /etc.",
         unchanged "the file in /etc is whole, as it was before", next "df /etc; ls -l /etc";
     E38 Degraded "A database of /etc could not be rebuilt.",
-        unchanged "the text file is in place; the old database is still used", next "pwd_mkdb -p /etc/master.passwd; cap_mkdb /etc/login.conf";
+        unchanged "the text is in place; the old database is still used", next "pwd_mkdb -p /etc/master.passwd; cap_mkdb /etc/login.conf";
     E39 Note "More than one pool holds a /cfg; the one named first is used.",
-        unchanged "the other one was not mounted", next "order the pools key in /etc/nanozfs.conf";
+        unchanged "the other pool", next "at the loader prompt: set nanozfs.pools=NAME, then: boot";
 
     // 4x: /var.
     E40 Degraded "The pool that holds /cfg has no /var.",
-        unchanged "no dataset was made", next "zfs create -o canmount=noauto POOL/nano/var; reboot";
+        unchanged "all datasets", next "zfs create -o canmount=noauto -o mountpoint=/var POOL/nano/var; reboot";
     E41 Degraded "A dataset of /var could not be mounted.",
-        unchanged "the dataset was not written to", next "zfs list; mount";
+        unchanged "the dataset", next "zfs list; mount";
     E42 Degraded "/var is in memory: what is written there is gone at the next reboot.",
-        unchanged "no dataset was written to", next "nanozfs var -v";
+        unchanged "all datasets", next "nanozfs var -v";
     E43 Degraded "No memory could be had for /var.",
-        unchanged "/var is as the image has it; rc will try once more", next "mount; mdconfig -l";
+        unchanged "/var is as the image has it; rc tries once more", next "mount; mdconfig -l";
     E44 Degraded "An empty /var could not be filled from the image.",
-        unchanged "nothing that was in /var; the next boot goes on with it", next "df /var; ls -l /var";
+        unchanged "what is in /var already", next "df /var; ls -l /var";
     E45 Degraded "A part of /var that belongs to the image could not be shown.",
         unchanged "/var shows its own copy of it", next "kldload nullfs; nanozfs var";
     E47 Degraded "/var is in memory and in use, while ZFS has one.",
@@ -141,7 +143,7 @@ codes! {
 
     // 5x: /usr/local/etc.
     E50 Degraded "/usr/local/etc cannot be made to lead to /etc/local.",
-        unchanged "/usr/local/etc is as it was", next "ls -l /usr/local";
+        unchanged "/usr/local/etc", next "ls -l /usr/local";
     E51 Degraded "A file of /usr/local/etc could not be taken over into /etc/local.",
         unchanged "the file in /usr/local/etc", next "df /etc";
 }

@@ -149,7 +149,7 @@ mod tests {
             .detail("missing", "disk 3, last seen at /dev/ada3");
         let text = shown(|console| console.finding(&finding));
         assert!(text.starts_with("nanozfs: E21 pool tank: 2 of 3 disks found\n"), "{text}");
-        for word in ["missing: disk 3", "not changed: ", "next: "] {
+        for word in ["missing: disk 3", "unchanged: ", "next: "] {
             assert!(text.contains(&format!("\n         {word}")), "{text}");
         }
     }

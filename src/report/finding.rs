@@ -50,7 +50,7 @@ impl Finding {
     pub fn lines(&self) -> Vec<(&str, &str)> {
         let mut lines: Vec<_> =
             self.details.iter().map(|(word, text)| (*word, text.as_str())).collect();
-        lines.push(("not changed", self.code.unchanged()));
+        lines.push(("unchanged", self.code.unchanged()));
         lines.push(("next", self.advice()));
         lines
     }

@@ -37,7 +37,8 @@ pub struct MountEntry {
 /// `options` are the names and values of nmount(2) and of the file system's manual page, `None` for
 /// an option without a value: `("size", Some("32m"))`, `("noatime", None)`, `("update", None)`.
 /// What is in `dir` already is hidden without a word. The kernel loads the file system's module
-/// when it is not there. The error carries the kernel's own text (`errmsg`) when there is one.
+/// when it is not there. The error carries the kernel's own text (`errmsg`) when there is one; it is
+/// `NotFound` when the type, what is to be mounted or the directory is not there.
 pub fn nmount(
     fstype: &str,
     from: &str,
@@ -66,13 +67,23 @@ pub fn nmount(
     }
     let mut flags = MntFlags::empty();
     flags.set(MntFlags::MNT_RDONLY, read_only);
-    call.nmount(flags).map_err(|error| {
-        let why = io::Error::from(error.error());
-        match error.errmsg() {
-            Some(text) => cannot(format_args!("{what}: {text}"), &why),
-            None => cannot(&what, &why),
-        }
+    call.nmount(flags).map_err(|error| match error.errmsg() {
+        Some("Invalid fstype") => not_found(&what, from, dir),
+        Some(text) => cannot(format_args!("{what}: {text}"), &error.error().into()),
+        None => cannot(&what, &error.error().into()),
     })
+}
+
+/// The kernel makes "Invalid fstype" of everything that is not found: type, source or directory.
+fn not_found(what: &str, from: &str, dir: &Path) -> io::Error {
+    let why = if !dir.is_dir() {
+        "no such directory"
+    } else if from.starts_with('/') && !Path::new(from).exists() {
+        "nothing there to mount"
+    } else {
+        "no such type of file system, or nothing there to mount"
+    };
+    io::Error::new(io::ErrorKind::NotFound, format!("{what}: {why}"))
 }
 
 /// Unmounts what was mounted last on `dir`; with `force` even when files are open there.

@@ -30,7 +30,8 @@ pub fn string(name: &str) -> io::Result<String> {
 /// The integer value `name`, whatever its width.
 ///
 /// A negative `int` or `long` comes as the unsigned number of the same width. Fails as [`bytes`]
-/// does, and with `InvalidData` when the value is no integer.
+/// does, and with `InvalidData` when the value has not the size of an integer; text of that size is
+/// not told apart.
 pub fn u64(name: &str) -> io::Result<u64> {
     let value = bytes(name)?;
     match *value.as_slice() {

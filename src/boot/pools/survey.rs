@@ -139,6 +139,15 @@ pub fn survey(members: &[Member]) -> (Vec<FoundPool>, Vec<(String, String)>) {
         };
         match pool.devices.get(&label.guid) {
             Some(other) if other.txg > device.txg => {}
+            // One disk under two names whose sizes differ, as with glabel(8): one is as good.
+            Some(other) if other.txg == device.txg && other.disk == device.disk => {
+                let last = label.tree.as_ref().and_then(|tree| {
+                    tree.leaves().find(|leaf| leaf.guid == label.guid)?.path.as_deref()
+                });
+                if last.and_then(|path| path.strip_prefix("/dev/")) == Some(&device.provider) {
+                    pool.devices.insert(label.guid, device);
+                }
+            }
             Some(other) if other.txg == device.txg => {
                 twins.push((other.provider.clone(), device.provider));
             }

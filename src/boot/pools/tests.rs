@@ -73,7 +73,8 @@ fn what_is_there_of_a_pool_decides_what_can_be_done_with_it() {
         top.children[2] = Vdev { id: 2, ..group("replacing", 0, &[3, 4]) };
         top
     };
-    let table: Vec<(&str, Vec<Vdev>, &[u64], Verdict, &str)> = vec![
+    type Row<'a> = (&'a str, Vec<Vdev>, &'a [u64], Verdict, &'a str);
+    let table: Vec<Row<'_>> = vec![
         ("raidz1, all", vec![raidz(1)], &[1, 2, 3], Verdict::Complete, "3 of 3 disks found"),
         (
             "raidz1, one away",
@@ -179,10 +180,21 @@ fn the_newest_label_tells_of_the_pool() {
 #[test]
 fn a_copied_disk_is_told_and_used_once() {
     let spec = Spec::new("tank", 7, vec![leaf(0, 1)]);
-    let copy = Member { provider: "da9".to_owned(), ..spec.member(1) };
+    let copy = Member { provider: "da9".to_owned(), disk: "da9".to_owned(), ..spec.member(1) };
     let (pools, twins) = survey(&[spec.member(1), copy]);
     assert_eq!(pools[0].paths(), ["/dev/ada1"]);
     assert_eq!(twins, [("ada1".to_owned(), "da9".to_owned())]);
+}
+
+#[test]
+fn a_disk_under_two_names_is_one_disk_under_the_name_the_pool_knows() {
+    let mut spec = Spec::new("tank", 7, vec![leaf(0, 1)]);
+    spec.tops[0].path = Some("/dev/label/one".to_owned());
+    let named = Member { provider: "label/one".to_owned(), ..spec.member(1) };
+    for members in [[spec.member(1), named.clone()], [named, spec.member(1)]] {
+        let (pools, twins) = survey(&members);
+        assert_eq!((pools[0].paths(), twins), (vec!["/dev/label/one".to_owned()], vec![]));
+    }
 }
 
 #[test]
