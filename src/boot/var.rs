@@ -223,17 +223,21 @@ fn fill(boot: &mut Boot<'_, '_>, at: &Path, children: &[PathBuf]) -> bool {
     true
 }
 
-/// True when a dataset holds nothing but empty directories: for its children, or those that a boot
-/// makes in any case.
+/// True when a dataset holds nothing but what a boot makes in any case: directories to mount on,
+/// those that rc needs, the record.
 fn is_bare(boot: &Boot<'_, '_>, at: &Path, below: &Path, children: &[PathBuf]) -> bool {
     let files = boot.host.files();
     let Ok(names) = files.list(at) else { return false };
+    let record = Path::new(super::record::RECORD).strip_prefix(VAR).unwrap_or(Path::new(""));
+    let parts = boot.config.var_image.iter().chain(children).map(PathBuf::as_path);
+    let ours: Vec<_> =
+        parts.chain(NEEDED.iter().map(|(name, _)| Path::new(name))).chain([record]).collect();
     names.iter().all(|name| {
-        let path = at.join(name);
-        let inside = below.join(name);
-        let ours = children.iter().any(|child| child.starts_with(&inside))
-            || NEEDED.iter().any(|(needed, _)| inside == Path::new(needed));
-        name == ".zfs" || ours && files.is_empty(&path, &[]).unwrap_or(false)
+        let (path, inside) = (at.join(name), below.join(name));
+        let leads = ours.iter().any(|own| own.starts_with(&inside));
+        name == ".zfs"
+            || inside == record
+            || leads && files.is_directory(&path) && is_bare(boot, &path, &inside, children)
     })
 }
 

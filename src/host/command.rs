@@ -370,8 +370,8 @@ fn run(command: &Command, bounds: &Bounds, send: &dyn Fn(Pid, Ask)) -> Result<Ou
 
 /// Starts the program.
 ///
-/// The environment is given as a whole on purpose: a static FreeBSD executable crashes in std when a
-/// child is to inherit it.
+/// The environment is given as a whole on purpose: in a static FreeBSD executable std of Rust 1.96
+/// crashes when a child is to inherit it, and with options that make it fork(2) by itself.
 fn spawn(command: &Command) -> Result<Child, RunError> {
     let argv = || command.argv();
     if !command.program.starts_with('/') {

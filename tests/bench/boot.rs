@@ -1,6 +1,8 @@
 //! Figures for the boot helpers, each against something else in the same run: medians of
 //! alternating pairs and their ratio. `make bench`. Nothing here fails on a time.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
