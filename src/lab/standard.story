@@ -20,6 +20,7 @@ file image /etc/login.conf "default:\\\n\t:path=/sbin /bin:\n"
 file image /etc/login.conf.db "login.conf.db of the image\n"
 file image /etc/fstab "/dev/ufs/nanos1a / ufs ro 1 1\n"
 file image /etc/hosts "127.0.0.1 localhost\n"
+dir image /etc/ssh
 file image /etc/diskless ""
 file image /etc/local/app.conf "colour = grey\n"
 link image /usr/local/etc /etc/local

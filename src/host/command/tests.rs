@@ -1,6 +1,8 @@
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use std::{env, fs, thread};
 
+use super::system::{Ask, Bounds, run, send};
 use super::*;
 
 /// Far more than any of these programs needs, on the slowest machine.
