@@ -1,0 +1,85 @@
+//! `make freebsd-root`, with releases that are local files.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm/freebsd-root");
+const RELEASE: &str = "99.7";
+
+/// A mirror with one release, and a script of our own tree so that it downloads into it.
+fn mirror(top: &Path) {
+    let release = top.join(format!("mirror/amd64/{RELEASE}-RELEASE"));
+    fs::create_dir_all(&release).unwrap();
+    let mut manifest = String::new();
+    for (set, file) in [("base", "bin/sh"), ("kernel", "boot/kernel/kernel")] {
+        let tree = top.join(set);
+        fs::create_dir_all(tree.join(file).parent().unwrap()).unwrap();
+        fs::write(tree.join(file), set).unwrap();
+        let archive = release.join(format!("{set}.txz"));
+        let tar =
+            Command::new("tar").arg("-cJf").arg(&archive).arg("-C").arg(&tree).arg(".").status();
+        assert!(tar.unwrap().success());
+        let sum = Command::new("sha256sum").arg(&archive).output();
+        let sum = sum.ok().filter(|output| output.status.success());
+        let sum = match sum {
+            Some(output) => String::from_utf8(output.stdout).unwrap(),
+            None => {
+                let output = Command::new("sha256").arg("-q").arg(&archive).output().unwrap();
+                String::from_utf8(output.stdout).unwrap()
+            }
+        };
+        let sum = sum.split_whitespace().next().unwrap();
+        manifest.push_str(&format!("{set}.txz\t{sum}\t1\t{set}\t\"{set}\"\ton\n"));
+    }
+    fs::write(release.join("MANIFEST"), manifest).unwrap();
+    fs::create_dir_all(top.join("tests/vm")).unwrap();
+    fs::copy(SCRIPT, top.join("tests/vm/freebsd-root")).unwrap();
+}
+
+fn run(top: &Path, release: &str) -> Output {
+    Command::new(top.join("tests/vm/freebsd-root"))
+        .arg(release)
+        .env("MIRROR", format!("file://{}/mirror", top.display()))
+        .env_remove("DESTDIR")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_release_is_unpacked_and_the_second_time_it_is_there() {
+    let scratch = tempfile::tempdir().unwrap();
+    let top = scratch.path();
+    mirror(top);
+    let root = top.join("target/freebsd-root").join(RELEASE);
+    for _ in 0..2 {
+        let output = run(top, RELEASE);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(fs::read(root.join("bin/sh")).unwrap(), b"base");
+        assert_eq!(fs::read(root.join("boot/kernel/kernel")).unwrap(), b"kernel");
+    }
+}
+
+#[test]
+fn a_set_that_is_not_what_the_manifest_says_is_not_unpacked() {
+    let scratch = tempfile::tempdir().unwrap();
+    let top = scratch.path();
+    mirror(top);
+    let base = top.join(format!("mirror/amd64/{RELEASE}-RELEASE/base.txz"));
+    fs::write(base, "something else").unwrap();
+    let output = run(top, RELEASE);
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nothing was unpacked"));
+    assert!(!top.join("target/freebsd-root").join(RELEASE).exists());
+}
+
+#[test]
+fn a_release_that_is_none_is_a_mistake_of_usage() {
+    let scratch = tempfile::tempdir().unwrap();
+    mirror(scratch.path());
+    for release in ["", "current", "../14.3"] {
+        assert_eq!(run(scratch.path(), release).status.code(), Some(64), "{release:?}");
+    }
+}

@@ -1,0 +1,109 @@
+//! Reading the stories, and telling which of them a guest cannot play.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use nanozfs::lab::statement::Statement;
+use nanozfs::lab::{Failure, Target, story};
+
+/// A line of a story for the guest.
+#[derive(Clone, Debug)]
+pub(crate) enum Line {
+    /// One of the lab's, too.
+    Statement(Statement),
+    /// `vm random-cuts 10`: the power goes at random moments of so many boots.
+    RandomCuts(u32),
+}
+
+/// A story for the guest.
+#[derive(Clone, Debug)]
+pub(crate) struct Play {
+    pub(crate) name: String,
+    pub(crate) file: String,
+    pub(crate) lines: Vec<(usize, Line)>,
+    /// The lab plays it, too.
+    pub(crate) lab: bool,
+}
+
+/// All stories below `directory`, by name.
+pub(crate) fn read_all(directory: &Path, lab: bool) -> Result<Vec<Play>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
+        let path = entry?.path();
+        let Ok(text) = fs::read_to_string(path.join("story")) else { continue };
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let file = format!("{name}/story");
+        let lines = parse(&text).with_context(|| file.clone())?;
+        all.push(Play { name, file, lines, lab });
+    }
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(all)
+}
+
+fn parse(text: &str) -> Result<Vec<(usize, Line)>> {
+    let mut ours = Vec::new();
+    let mut rest = String::new();
+    for (number, line) in text.lines().enumerate() {
+        match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+            ["vm", "random-cuts", count] => {
+                ours.push((number + 1, Line::RandomCuts(count.parse()?)));
+                rest.push('\n');
+            }
+            ["vm", ..] => bail!("{}: {line}: not known", number + 1),
+            _ => {
+                rest.push_str(line);
+                rest.push('\n');
+            }
+        }
+    }
+    let theirs = story::parse(&rest).map_err(anyhow::Error::msg)?;
+    ours.extend(theirs.into_iter().map(|(number, line)| (number, Line::Statement(line))));
+    ours.sort_by_key(|(number, _)| *number);
+    Ok(ours)
+}
+
+impl Play {
+    /// Why a guest cannot play it.
+    pub(crate) fn unplayable(&self) -> Option<String> {
+        let mut on = false;
+        for (number, line) in &self.lines {
+            let Line::Statement(statement) = line else { continue };
+            let why = match statement {
+                Statement::Boot | Statement::SingleUser => {
+                    on = true;
+                    None
+                }
+                Statement::Shutdown | Statement::Cut(_) => {
+                    on = false;
+                    None
+                }
+                Statement::Fault(fault) => match (&fault.at, &fault.how) {
+                    (Target::Write(_) | Target::Mount(_), _) | (_, Failure::Errno(_)) => {
+                        Some("a real kernel does not fail on demand")
+                    }
+                    _ => None,
+                },
+                Statement::Mend => Some("what is broken on a guest stays so"),
+                Statement::Detach(device) if on && device.starts_with("ada") => {
+                    Some("AHCI of QEMU cannot lose a disk while the guest runs")
+                }
+                Statement::Dataset { encrypted: true, key: true, .. } => {
+                    Some("a key that is loaded before the boot needs a person")
+                }
+                Statement::Start(parts) => parts
+                    .iter()
+                    .any(|part| {
+                        use nanozfs::lab::statement::Start::Etc;
+                        matches!(part, Etc(Some(bytes)) if *bytes < (2 << 20))
+                    })
+                    .then_some("the /etc of a real system does not fit into so little memory"),
+                _ => None,
+            };
+            if let Some(why) = why {
+                return Some(format!("line {number}: {why}"));
+            }
+        }
+        None
+    }
+}

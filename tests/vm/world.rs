@@ -1,0 +1,595 @@
+//! From a FreeBSD root to the file systems of an appliance and of the maker: a trimmed copy, set
+//! up as NanoBSD does it, with the suite put in by `make install`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use nanozfs::lab::Thing;
+use nanozfs::lab::play::STANDARD;
+use nanozfs::lab::statement::{Statement, Where};
+use nanozfs::lab::story;
+
+use super::disk::MIB;
+use super::maker::{self, Script};
+use super::qemu;
+
+/// Not needed to boot, to mount and to run stories.
+const LEFT_OUT: &[&str] = &[
+    "METALOG",
+    "boot/kernel.old",
+    "rescue",
+    "tests",
+    "usr/include",
+    "usr/lib/clang",
+    "usr/lib/debug",
+    "usr/lib/dtrace",
+    "usr/lib32",
+    "usr/libdata/lint",
+    "usr/obj",
+    "usr/ports",
+    "usr/share/atf",
+    "usr/share/bhyve",
+    "usr/share/calendar",
+    "usr/share/dict",
+    "usr/share/doc",
+    "usr/share/dtrace",
+    "usr/share/examples",
+    "usr/share/games",
+    "usr/share/i18n",
+    "usr/share/info",
+    "usr/share/locale",
+    "usr/share/man",
+    "usr/share/misc",
+    "usr/share/mk",
+    "usr/share/nls",
+    "usr/share/openssl",
+    "usr/share/security",
+    "usr/share/sendmail",
+    "usr/share/snmp",
+    "usr/share/syscons",
+    "usr/share/vi",
+    "usr/share/vt",
+    "usr/share/zoneinfo",
+    "usr/src",
+    "usr/tests",
+];
+
+/// Big programs of the compiler, wherever they are there.
+const LEFT_OUT_PROGRAMS: &[&str] = &[
+    "c++",
+    "c++filt",
+    "c89",
+    "c99",
+    "cc",
+    "clang",
+    "clang++",
+    "clang-cpp",
+    "cpp",
+    "gdb",
+    "ld",
+    "ld.lld",
+    "lldb",
+    "lldb-server",
+    "llvm-ar",
+    "llvm-cov",
+    "llvm-cxxfilt",
+    "llvm-nm",
+    "llvm-objcopy",
+    "llvm-objdump",
+    "llvm-profdata",
+    "llvm-ranlib",
+    "llvm-size",
+    "llvm-strip",
+    "llvm-symbolizer",
+    "ztest",
+];
+
+/// What a story's stand-ins must not replace on a real system.
+const REAL: &[&str] = &[
+    "/etc/master.passwd",
+    "/etc/passwd",
+    "/etc/pwd.db",
+    "/etc/spwd.db",
+    "/etc/login.conf",
+    "/etc/login.conf.db",
+    "/etc/fstab",
+    "/dev",
+];
+
+/// A shell of root's on the second serial line. For each line that comes it does what is on a disk
+/// that the harness writes to: what is typed into a serial line may get lost in a busy guest.
+const SHELL: &str = "\
+#!/bin/sh
+exec </dev/$1 >/dev/$1 2>&1
+stty raw -echo 115200
+PATH=/sbin:/bin:/usr/sbin:/usr/bin
+export PATH
+# What nanozfs could change, without its own record.
+state()
+{
+	mount -p
+	kenv | grep nanozfs
+	zpool list -H -o name,health
+	zfs get -H -s local -o name,property,value all
+	find -x /etc /cfg /usr/local/etc /var/db /var/cron /var/empty \\
+	    -path /var/db/nanozfs -prune -o -path '/var/db/entropy*' -prune -o \\
+	    -exec stat -f '%N %Sp %u:%g %z %Fm' {} +
+}
+echo '@@ready@@'
+while read -r line; do
+	eval \"$(dd if=/dev/diskid/DISK-script bs=64k count=1 2>/dev/null)\"
+done
+";
+
+/// The maker's rc: it does what is on the disk with this serial, and says so.
+const MAKER_RC: &str = "\
+#!/bin/sh
+PATH=/sbin:/bin:/usr/sbin:/usr/bin
+export PATH
+for at in /var /m /s; do mount -t tmpfs tmpfs $at; done
+mkdir /var/tmp
+dd if=/dev/diskid/DISK-script of=/tmp/script bs=64k 2>/dev/null
+sh /tmp/script
+echo \"@@maker@@ failed $?\"
+sleep 100000
+";
+
+/// Size of a slot.
+const SLOT: u64 = 256 * MIB;
+/// Size of a recovery copy.
+const RECOVERY: u64 = 4 * MIB;
+/// The list of the appliance's files, on the CD-ROM.
+const LIST: &str = "vm.mtree";
+
+/// Fills the slots. The first one is written file by file, the others are copies of it with a
+/// label and a root of their own.
+const INSTALL: &str = r#"
+fs() { newfs -U -L "$1" "$(disk "$1")" >/dev/null && mkdir "/s/$2" && mount "$(disk "$1")" "/s/$2" || die "$1"; }
+same() { dd if="$(disk "$1")" of="$(disk "$2")" bs=1m conv=sparse 2>/dev/null && tunefs -L "$2" "$(disk "$2")" 2>/dev/null || die "$2"; }
+root() {
+	mkdir "/s/$1" && mount "$(disk "$1")" "/s/$1" || die "$1"
+	for etc in etc conf/base/etc; do echo "$2 / ufs ro 1 1" > "/s/$1/$etc/fstab"; done
+	umount "/s/$1"
+}
+fs nanos1a first
+(cd / && tar -cf - @vm.mtree) | tar -xpf - -C /s/first || die tar
+umount /s/first || die umount
+for slot in nanos2a nanoA nanoB; do same nanos1a $slot; done
+root nanos1a /dev/ufs/nanos1a
+root nanos2a /dev/ufs/nanos2a
+root nanoA /dev/gpt/nanoA
+root nanoB /dev/gpt/nanoB
+fs nanos3 recovery
+"#;
+
+/// For an image that nobody logs in to, and that is not told by /cfg what it is.
+const RC_CONF_LOCAL: &str = "\
+zfs_enable=\"YES\"
+root_rw_mount=\"NO\"
+sshd_enable=\"NO\"
+sendmail_enable=\"NONE\"
+cron_enable=\"NO\"
+devmatch_enable=\"NO\"
+syslogd_flags=\"-ss\"
+dumpdev=\"NO\"
+newsyslog_enable=\"NO\"
+savecore_enable=\"NO\"
+entropy_file=\"NO\"
+entropy_boot_file=\"NO\"
+";
+
+/// The images that every story starts from.
+#[derive(Clone, Debug)]
+pub(crate) struct World {
+    /// Boot blocks.
+    pub(crate) boot: PathBuf,
+    /// File systems of slots: `mbr 1`, `mbr 2`, `gpt 1`, `gpt 2`.
+    pub(crate) slots: [PathBuf; 4],
+    /// File systems of the recovery copy: `mbr`, `gpt`.
+    pub(crate) recoveries: [PathBuf; 2],
+    /// The maker's CD-ROM, which also holds what goes into the slots.
+    pub(crate) maker: PathBuf,
+    /// The release, `13.2`.
+    pub(crate) release: String,
+    /// Changes when any of these do.
+    pub(crate) id: String,
+}
+
+/// Owner and mode by path below the root.
+type Attributes = BTreeMap<PathBuf, (u32, u32, u32)>;
+
+/// Makes the CD-ROM below `work` from the FreeBSD in `root`, or finds it there.
+pub(crate) fn prepare(root: &Path, executable: &Path, work: &Path) -> Result<World> {
+    for needed in ["boot/kernel/kernel", "boot/kernel/zfs.ko", "boot/loader", "sbin/zpool"] {
+        if !root.join(needed).exists() {
+            bail!(
+                "{}: no FreeBSD root with kernel and loader: {needed} is missing",
+                root.display()
+            );
+        }
+    }
+    let id = identity(root, executable)?;
+    let images = work.join(format!("images-{id}"));
+    let world = World {
+        boot: images.join("boot"),
+        slots: ["nanos1a", "nanos2a", "nanoA", "nanoB"].map(|name| images.join(name)),
+        recoveries: ["nanos3", "nanocfg"].map(|name| images.join(name)),
+        maker: images.join("maker.iso"),
+        release: release(root)?,
+        id,
+    };
+    if world.maker.exists() {
+        return Ok(world);
+    }
+    let _ = fs::remove_dir_all(&images);
+    fs::create_dir_all(&world.boot)?;
+    for name in ["boot0", "boot", "gptboot", "pmbr", "cdboot"] {
+        fs::copy(root.join("boot").join(name), world.boot.join(name)).context(name.to_owned())?;
+    }
+    let mut attributes = owners(root)?;
+    let stage = images.join("stage");
+    copy_trimmed(root, &stage)?;
+    write(&stage.join("boot/loader.conf"), &loader_conf())?;
+    appliance(&stage, executable, &mut attributes)?;
+    cdrom(&stage, &attributes, &world)?;
+    fs::remove_dir_all(&stage)?;
+    Ok(world)
+}
+
+/// The CD-ROM: the appliance's own system, but for its rc; and the list by which the maker puts
+/// that system into the slots.
+fn cdrom(stage: &Path, attributes: &Attributes, world: &World) -> Result<()> {
+    let list = specification(stage, attributes)?;
+    let rc = stage.join("etc/rc");
+    fs::rename(&rc, stage.join("etc/rc.real"))?;
+    write(&rc, MAKER_RC)?;
+    write(&stage.join("etc/fstab"), "/dev/iso9660/MAKER / cd9660 ro 0 0\n")?;
+    write(&stage.join(LIST), &list)?;
+    fs::create_dir(stage.join("m"))?;
+    fs::create_dir(stage.join("s"))?;
+    let boot = world.boot.join("cdboot");
+    let options = format!("rockridge,label=MAKER,bootimage=i386;{},no-emul-boot", boot.display());
+    let new = world.maker.with_extension("new");
+    let mut makefs = Command::new("makefs");
+    makefs.args(["-t", "cd9660", "-o", &options]).arg(&new).arg(stage);
+    let path = std::env::var("PATH").unwrap_or_default();
+    run(makefs.env("PATH", format!("{path}:/usr/sbin:/sbin")))?;
+    Ok(fs::rename(new, &world.maker)?)
+}
+
+/// Makes the file systems of the slots and of the recovery copies: by the maker, with newfs(8).
+pub(crate) fn install(world: &World, kvm: bool, work: &Path) -> Result<()> {
+    let all = world.slots.iter().chain(&world.recoveries);
+    if all.clone().all(|image| image.exists()) {
+        return Ok(());
+    }
+    let mut drives = Vec::new();
+    for (number, image) in all.enumerate() {
+        let new = image.with_extension("new");
+        super::disk::blank(&new, if number < 4 { SLOT } else { RECOVERY })?;
+        drives.push(qemu::Drive {
+            device: format!("vtbd{}", number + 1),
+            serial: image.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            file: new,
+            first: false,
+            unreadable: false,
+        });
+    }
+    let (run, logs) = (work.join("run/install"), work.join("logs/install"));
+    fs::create_dir_all(&run)?;
+    fs::create_dir_all(&logs)?;
+    let mut script = Script::default();
+    script.line(INSTALL);
+    for (_, statement) in story::parse(STANDARD).map_err(anyhow::Error::msg)? {
+        if let Statement::Put { place: Where::Recovery, path, thing, mode, owner } = statement {
+            script.line(&maker::put("/s/recovery", &path, &thing, mode, owner));
+        }
+    }
+    script.line("umount /s/recovery; same nanos3 nanocfg");
+    script.perform(world, &drives, kvm, &run, &logs.join("install"))?;
+    for drive in drives {
+        fs::rename(&drive.file, drive.file.with_extension(""))?;
+    }
+    Ok(())
+}
+
+/// What tells one set of images from another.
+fn identity(root: &Path, executable: &Path) -> Result<String> {
+    let mut text = format!("{} {STANDARD}", root.display());
+    text.push_str(include_str!("world.rs"));
+    text.push_str(&qemu::wiring());
+    let kernel = root.join("boot/kernel/kernel");
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = [
+        kernel.as_path(),
+        executable,
+        &top.join("rc.d/nanozfs"),
+        &top.join("overlay/prepare-image"),
+        &top.join("overlay/etc/nanozfs.conf"),
+    ];
+    for file in files {
+        let about = fs::metadata(file).with_context(|| file.display().to_string())?;
+        let _ = write!(text, "{} {} {}", about.len(), about.mtime(), about.mtime_nsec());
+    }
+    Ok(format!("{:016x}", super::hash(&text)))
+}
+
+/// The release of a FreeBSD root, from its headers or its freebsd-version(1).
+fn release(root: &Path) -> Result<String> {
+    let text = fs::read_to_string(root.join("bin/freebsd-version")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("USERLAND_VERSION=\""));
+    let word = line.unwrap_or("unknown").trim_end_matches('"');
+    Ok(word.split('-').next().unwrap_or(word).to_owned())
+}
+
+/// Owners and modes: from METALOG if the tree was installed without being root, else from the
+/// tree itself, if root unpacked it; otherwise everything is root's.
+fn owners(root: &Path) -> Result<Attributes> {
+    let mut all = Attributes::new();
+    let Ok(metalog) = fs::read_to_string(root.join("METALOG")) else { return Ok(all) };
+    let users = numbers(&root.join("etc/master.passwd"))?;
+    let groups = numbers(&root.join("etc/group"))?;
+    for line in metalog.lines().filter(|line| line.starts_with('.')) {
+        let mut words = line.split_whitespace();
+        let path = words.next().unwrap_or(".").trim_start_matches('.').trim_start_matches('/');
+        let (mut uid, mut gid, mut mode) = (0, 0, None);
+        for (name, value) in words.filter_map(|word| word.split_once('=')) {
+            match name {
+                "uname" => uid = users.get(value).copied().unwrap_or(0),
+                "gname" => gid = groups.get(value).copied().unwrap_or(0),
+                "mode" => mode = u32::from_str_radix(value, 8).ok(),
+                _ => {}
+            }
+        }
+        if let Some(mode) = mode {
+            all.insert(PathBuf::from(path), (uid, gid, mode));
+        }
+    }
+    Ok(all)
+}
+
+/// Names and numbers of passwd(5) or group(5).
+fn numbers(path: &Path) -> Result<BTreeMap<String, u32>> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let parse = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?.to_owned();
+        Some((name, fields.nth(1)?.parse().ok()?))
+    };
+    Ok(text.lines().filter_map(parse).collect())
+}
+
+/// Copies what an appliance needs.
+fn copy_trimmed(root: &Path, stage: &Path) -> Result<()> {
+    let mut open = vec![PathBuf::new()];
+    while let Some(directory) = open.pop() {
+        let (from, to) = (root.join(&directory), stage.join(&directory));
+        fs::create_dir_all(&to)?;
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
+        for entry in fs::read_dir(&from).with_context(|| from.display().to_string())? {
+            let entry = entry?;
+            let path = directory.join(entry.file_name());
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let archive = path.starts_with("usr/lib") && name.ends_with(".a");
+            let compiler = path.starts_with("usr/bin") && LEFT_OUT_PROGRAMS.contains(&&*name);
+            let symbols = name.ends_with(".symbols") || name.ends_with(".debug");
+            if LEFT_OUT.iter().any(|left| path == Path::new(left)) || archive || compiler || symbols
+            {
+                continue;
+            }
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                open.push(path);
+            } else if kind.is_symlink() {
+                symlink(fs::read_link(entry.path())?, stage.join(&path))?;
+            } else if kind.is_file() {
+                fs::copy(entry.path(), stage.join(&path))
+                    .with_context(|| path.display().to_string())?;
+            } else if !kind.is_socket() && !kind.is_fifo() {
+                bail!("{}: neither file, directory nor link", entry.path().display());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn loader_conf() -> String {
+    let mut text = String::from(
+        "console=\"comconsole\"\nautoboot_delay=\"1\"\nbeastie_disable=\"YES\"\n\
+         loader_color=\"NO\"\nzfs_load=\"YES\"\nkern.geom.debugflags=\"0\"\n",
+    );
+    text.push_str(&qemu::wiring());
+    text
+}
+
+/// NanoBSD's set-up, the suite, and what the stories' common appliance has.
+fn appliance(stage: &Path, executable: &Path, attributes: &mut Attributes) -> Result<()> {
+    write(&stage.join("etc/rc.conf.local"), RC_CONF_LOCAL)?;
+    write(&stage.join("etc/ttys"), "ttyu1 \"/bin/sh /etc/vm-shell\" vt100 on secure\n")?;
+    write(&stage.join("etc/vm-shell"), SHELL)?;
+    write(&stage.join("etc/diskless"), "")?;
+    fs::create_dir_all(stage.join("cfg"))?;
+    fs::create_dir_all(stage.join("conf/default/etc"))?;
+    fs::create_dir_all(stage.join("usr/local"))?;
+    fs::create_dir_all(stage.join("etc/local"))?;
+    for directory in ["etc", "var"] {
+        let base = Path::new("conf/base").join(directory);
+        copy_all(&stage.join(directory), &stage.join(&base))?;
+        move_attributes(attributes, Path::new(directory), &base);
+    }
+    write(&stage.join("conf/base/etc/md_size"), "10240\n")?;
+    let _ = fs::remove_dir_all(stage.join("tmp"));
+    symlink("var/tmp", stage.join("tmp"))?;
+    let _ = fs::remove_dir_all(stage.join("usr/local/etc"));
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut make = Command::new("make");
+    make.current_dir(top).arg("install").arg(format!("DESTDIR={}", stage.display()));
+    make.arg(format!("EXECUTABLE={}", executable.display()));
+    run(&mut make)?;
+    run(Command::new(top.join("overlay/prepare-image")).arg(stage))?;
+    move_attributes(attributes, Path::new("conf/base/var"), Path::new("conf/nanozfs/var"));
+    attributes.retain(|path, _| !path.starts_with("conf/base/var"));
+    attributes.retain(|path, _| path == Path::new("var") || !path.starts_with("var"));
+    attributes.insert("usr/share/man".into(), (0, 0, 0o755));
+    let statements = story::parse(STANDARD).map_err(anyhow::Error::msg)?;
+    for (_, statement) in statements {
+        let path = match &statement {
+            Statement::Put { path, .. } => path.as_path(),
+            _ => Path::new("/"),
+        };
+        if REAL.iter().any(|real| path == Path::new(real)) {
+            continue;
+        }
+        match statement {
+            Statement::Put { place: Where::Image, path, thing, mode, owner } => {
+                for path in image_places(&path) {
+                    put(stage, attributes, &path, &thing, mode, owner)?;
+                }
+            }
+            Statement::Config(key, value) => {
+                for etc in ["etc", "conf/base/etc"] {
+                    let path = stage.join(etc).join("nanozfs.conf");
+                    let start = format!("{key}=");
+                    let old = fs::read_to_string(&path)?;
+                    let kept = old.lines().filter(|line| !line.starts_with(&start));
+                    let mut text: String = kept.map(|line| format!("{line}\n")).collect();
+                    text.push_str(&format!("{key}=\"{value}\"\n"));
+                    write(&path, &text)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// True when a story's stand-in for a part of a real system is left out.
+pub(crate) fn is_real(path: &Path) -> bool {
+    REAL.iter().any(|real| path == Path::new(real))
+}
+
+/// The places in an image that a path means: `/etc` is there twice.
+pub(crate) fn image_places(path: &Path) -> Vec<PathBuf> {
+    let below = path.strip_prefix("/").unwrap_or(path);
+    let mut all = vec![below.to_path_buf()];
+    if below.starts_with("etc") {
+        all.push(Path::new("conf/base").join(below));
+    }
+    all
+}
+
+fn put(
+    stage: &Path,
+    attributes: &mut Attributes,
+    path: &Path,
+    thing: &Thing,
+    mode: u32,
+    owner: (u32, u32),
+) -> Result<()> {
+    let real = stage.join(path);
+    if let Some(parent) = real.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match thing {
+        Thing::File(content) => {
+            let _ = fs::remove_file(&real);
+            fs::write(&real, content)?;
+        }
+        Thing::Directory => fs::create_dir_all(&real)?,
+        Thing::Link(target) => {
+            let _ = fs::remove_file(&real);
+            symlink(target, &real)?;
+        }
+        Thing::Special(_) => bail!("{}: not in the common appliance", path.display()),
+    }
+    attributes.insert(path.to_path_buf(), (owner.0, owner.1, mode));
+    Ok(())
+}
+
+/// An mtree(5) of the tree, for bsdtar(1).
+fn specification(stage: &Path, attributes: &Attributes) -> Result<String> {
+    let as_is = fs::metadata(stage)?.uid() == 0 && attributes.is_empty();
+    let mut text = String::from("#mtree 2.0\n");
+    let mut open = vec![PathBuf::new()];
+    while let Some(path) = open.pop() {
+        let real = stage.join(&path);
+        let about = fs::symlink_metadata(&real)?;
+        let kind = about.file_type();
+        let own = if as_is { (about.uid(), about.gid()) } else { (0, 0) };
+        let usual = (own.0, own.1, about.mode() & 0o7777);
+        let (uid, gid, mode) = attributes.get(&path).copied().unwrap_or(usual);
+        let mut name = String::from(".");
+        if !path.as_os_str().is_empty() {
+            name.push('/');
+            for byte in path.as_os_str().as_bytes() {
+                if byte.is_ascii_graphic() && !b"\\#*?[]=".contains(byte) {
+                    name.push(char::from(*byte));
+                } else {
+                    let _ = write!(name, "\\{byte:03o}");
+                }
+            }
+        }
+        let what = if kind.is_dir() {
+            let mut names = fs::read_dir(&real)?.collect::<std::io::Result<Vec<_>>>()?;
+            names.sort_by_key(|entry| std::cmp::Reverse(entry.file_name()));
+            open.extend(names.iter().map(|entry| path.join(entry.file_name())));
+            "dir".to_owned()
+        } else if kind.is_symlink() {
+            format!("link link={}", fs::read_link(&real)?.display())
+        } else {
+            match path == Path::new("etc/rc") {
+                true => "file contents=./etc/rc.real".to_owned(),
+                false => "file".to_owned(),
+            }
+        };
+        let _ = writeln!(text, "{name} type={what} uid={uid} gid={gid} mode={mode:04o}");
+    }
+    Ok(text)
+}
+
+fn copy_all(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            copy_all(&entry.path(), &target)?;
+        } else if kind.is_symlink() {
+            symlink(fs::read_link(entry.path())?, &target)?;
+        } else {
+            fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is known of a directory also holds for its copy.
+fn move_attributes(attributes: &mut Attributes, from: &Path, to: &Path) {
+    let copies: Vec<_> = attributes
+        .iter()
+        .filter_map(|(path, value)| Some((to.join(path.strip_prefix(from).ok()?), *value)))
+        .collect();
+    attributes.extend(copies);
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let _ = fs::remove_file(path);
+    fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+/// Runs a program that must succeed.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        bail!("{command:?}: {}: {}", output.status, said.trim());
+    }
+    Ok(())
+}

@@ -1,0 +1,15 @@
+# The stories on a real FreeBSD. Included by Makefile; for any make.
+#
+#   make vmtest FREEBSD_ROOT=DIR    DIR is the root of a FreeBSD system with kernel and loader
+#       STORY=name                  only stories with this in their names; several with commas
+#       JOBS=n                      guests at the same time; as many as there are cores
+#       SEED=n                      the random moments of an earlier run once more
+#   make freebsd-root RELEASE=14.3  gets such a root from FreeBSD's mirror
+
+.PHONY: vmtest freebsd-root
+
+vmtest:
+	@STORY='$(STORY)' JOBS='$(JOBS)' CARGO='$(CARGO)' tests/vm/run '$(FREEBSD_ROOT)'
+
+freebsd-root:
+	@tests/vm/freebsd-root '$(RELEASE)'
