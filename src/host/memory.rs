@@ -13,7 +13,7 @@ const NEWFS_LIMIT: Duration = Duration::from_secs(120);
 
 /// Mounts one of `bytes` on `at`. A memory disk whose file system cannot be made is taken away
 /// again.
-pub fn mount(runner: &dyn Runner, at: &Path, bytes: u64) -> Result<()> {
+pub(super) fn mount(runner: &dyn Runner, at: &Path, bytes: u64) -> Result<()> {
     let (size, mode) = (bytes.to_string(), "755");
     let options = [("size", Some(size.as_str())), ("mode", Some(mode))];
     match sys::mount::nmount("tmpfs", "tmpfs", at, false, &options) {
@@ -22,10 +22,10 @@ pub fn mount(runner: &dyn Runner, at: &Path, bytes: u64) -> Result<()> {
     }
     let unit = sys::md::attach(bytes).context("no memory disk")?;
     let mounted = on_md(runner, at, unit);
-    if mounted.is_err() {
-        if let Err(error) = sys::md::detach(unit) {
-            log::warn!("{error}");
-        }
+    if mounted.is_err()
+        && let Err(error) = sys::md::detach(unit)
+    {
+        log::warn!("{error}");
     }
     mounted
 }
