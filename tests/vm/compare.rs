@@ -39,7 +39,16 @@ fn messages(run: &str) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for line in run.lines() {
         let words = line.split_whitespace().map(plain).collect::<Vec<_>>().join(" ");
-        let begins = ["missing:", "not changed:", "next:", "found:", "nanozfs:", "To do:"];
+        let begins = [
+            "missing:",
+            "not changed:",
+            "unchanged:",
+            "pool:",
+            "next:",
+            "found:",
+            "nanozfs:",
+            "To do:",
+        ];
         let alone =
             begins.iter().any(|begin| words.starts_with(begin)) || !line.starts_with("    ");
         match all.last_mut() {
@@ -57,7 +66,7 @@ fn messages(run: &str) -> Vec<String> {
 fn plain(word: &str) -> String {
     let digits = word.chars().filter(char::is_ascii_digit).count();
     let core = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-    if digits > 14 && core.chars().all(|c| c.is_ascii_digit()) {
+    if digits > 9 && core.chars().all(|c| c.is_ascii_digit()) {
         return word.replace(core, "GUID");
     }
     // Seconds and sizes are decimal fractions; counts are not.

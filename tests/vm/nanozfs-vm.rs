@@ -36,6 +36,9 @@ pub(crate) fn hash(text: &str) -> u64 {
     (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
 }
 
+/// Characters of a failure that are shown.
+const LONGEST: usize = 1500;
+
 /// What became of a story.
 #[derive(Debug)]
 enum Verdict {
@@ -176,7 +179,8 @@ fn tell(site: &Site, name: &str, verdict: &Verdict, began: Instant) {
         Verdict::Failed { failures, .. } => {
             println!("FAILED  {name}, {took:.0} s");
             for failure in failures {
-                println!("        {}", failure.replace('\n', "\n        "));
+                let short: String = failure.chars().take(LONGEST).collect();
+                println!("        {}", short.replace('\n', "\n        "));
             }
             println!("        console: {}", site.work.join("logs").join(name).display());
         }
