@@ -257,7 +257,7 @@ fn rc_conf_of_the_image_can_say_no() {
 
 #[test]
 fn only_at_boot_is_there_an_rc_to_be_signalled() {
-    let shows = "echo \"rc is [${RC_PID:+known}]\"";
+    let shows = "echo \"rc is [${NANOZFS_RC_PID:+known}]\"";
     assert!(said(&start(Some(shows), "autoboot=yes")).ends_with("rc is [known]"));
     assert!(said(&start(Some(shows), "autoboot=no")).ends_with("rc is [known]"));
     assert!(said(&start(Some(shows), "")).ends_with("rc is []"));
