@@ -5,11 +5,11 @@ mod lay;
 
 pub use lay::{Laid, lay};
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::host::{Attributes, FileKind, Files, Stat, why};
+use crate::host::{Attributes, FileKind, Files, Stat, found, why};
 
 /// Names at the top of a file system that belong to the file system.
 const RESERVED: [&str; 3] = [".zfs", ".snap", "lost+found"];
@@ -82,19 +82,26 @@ pub fn compare(
                 continue;
             }
         };
+        let wanted = |name: &OsString| {
+            !is_reserved(&directory, name)
+                && (skip.is_empty() || !skip.contains(&directory.join(name)))
+        };
+        let names: Vec<_> = names.into_iter().filter(wanted).collect();
+        let want = files.stat_in(&source.join(&directory), &names);
+        let have = match present {
+            true => {
+                files.stat_in(&target.join(&directory), &names).into_iter().map(found).collect()
+            }
+            false => names.iter().map(|_| Ok(None)).collect::<Vec<_>>(),
+        };
         let mut below = Vec::new();
-        for name in names {
-            if is_reserved(&directory, &name) {
-                continue;
-            }
-            let path = directory.join(&name);
-            if skip.contains(&path) {
-                continue;
-            }
-            match comparison.one(files, source, target, &path, present, existing) {
+        for ((name, want), have) in names.iter().zip(want).zip(have) {
+            let place = Place { files, source, target, directory: &directory, name };
+            let compared = want.and_then(|want| comparison.one(&place, &want, have?, existing));
+            match compared {
                 Ok(None) => {}
-                Ok(Some(inside)) => below.push((path, inside)),
-                Err(error) => comparison.failed.push((path, why(&error))),
+                Ok(Some(inside)) => below.push((place.path(), inside)),
+                Err(error) => comparison.failed.push((place.path(), why(&error))),
             }
         }
         open.extend(below.into_iter().rev());
@@ -105,36 +112,55 @@ pub fn compare(
 /// Names that are no content of ours to carry over.
 fn is_reserved(directory: &Path, name: &OsStr) -> bool {
     let top = directory.as_os_str().is_empty() && RESERVED.iter().any(|reserved| name == *reserved);
-    top || name.to_string_lossy().starts_with(OURS)
+    top || name.as_encoded_bytes().starts_with(OURS.as_bytes())
+}
+
+/// One name in both trees.
+struct Place<'a> {
+    files: &'a dyn Files,
+    source: &'a Path,
+    target: &'a Path,
+    directory: &'a Path,
+    name: &'a OsStr,
+}
+
+impl Place<'_> {
+    /// Relative to both trees.
+    fn path(&self) -> PathBuf {
+        self.directory.join(self.name)
+    }
+
+    fn from(&self) -> PathBuf {
+        self.source.join(self.path())
+    }
+
+    fn to(&self) -> PathBuf {
+        self.target.join(self.path())
+    }
 }
 
 impl Comparison {
     /// Compares one entry. For a directory to be entered: whether the target has it.
     fn one(
         &mut self,
-        files: &dyn Files,
-        source: &Path,
-        target: &Path,
-        path: &Path,
-        present: bool,
+        place: &Place<'_>,
+        want: &Stat,
+        have: Option<Stat>,
         existing: Existing,
     ) -> io::Result<Option<bool>> {
-        let (from, to) = (source.join(path), target.join(path));
-        let want = files.stat(&from)?;
-        let have = if present { files.find(&to)? } else { None };
         let what = match (want.kind, have) {
             (FileKind::Fifo | FileKind::Socket | FileKind::Device, _) => {
-                self.refused.push((path.to_owned(), want.kind));
+                self.refused.push((place.path(), want.kind));
                 return Ok(None);
             }
             (FileKind::Directory, None) => {
-                self.change(path, What::Directory(want.attributes));
+                self.change(place, What::Directory(want.attributes));
                 return Ok(Some(false));
             }
             (FileKind::Directory, Some(have)) if have.kind == FileKind::Directory => {
                 let differs = !want.attributes.same_owner_and_mode(&have.attributes);
                 match differs && existing != Existing::Keep {
-                    true => self.change(path, What::Attributes(want.attributes)),
+                    true => self.change(place, What::Attributes(want.attributes)),
                     false => self.same += 1,
                 }
                 return Ok(Some(true));
@@ -143,26 +169,26 @@ impl Comparison {
             (FileKind::Directory, Some(have))
             | (_, Some(have @ Stat { kind: FileKind::Directory, .. })) => {
                 let why = format!("is a {}, and a {} there", want.kind.name(), have.kind.name());
-                self.failed.push((path.to_owned(), why));
+                self.failed.push((place.path(), why));
                 return Ok(None);
             }
             (FileKind::Link, have) => {
-                let reads = files.read_link(&from)?;
+                let reads = place.files.read_link(&place.from())?;
                 let same = have.is_some_and(|have| have.kind == FileKind::Link)
-                    && files.read_link(&to)? == reads;
+                    && place.files.read_link(&place.to())? == reads;
                 (!same).then_some(What::Link(reads))
             }
-            (FileKind::File, have) => file_difference(files, &from, &to, &want, have.as_ref())?,
+            (FileKind::File, have) => file_difference(place, want, have.as_ref())?,
         };
         match what {
-            Some(what) => self.change(path, what),
+            Some(what) => self.change(place, what),
             None => self.same += 1,
         }
         Ok(None)
     }
 
-    fn change(&mut self, path: &Path, what: What) {
-        self.changes.push(Change { path: path.to_owned(), what });
+    fn change(&mut self, place: &Place<'_>, what: What) {
+        self.changes.push(Change { path: place.path(), what });
     }
 }
 
@@ -173,9 +199,7 @@ impl Comparison {
 /// seconds is what image builders set, and proves nothing; two files that were written in the same
 /// tick of the clock differ in that neither changed later.
 fn file_difference(
-    files: &dyn Files,
-    from: &Path,
-    to: &Path,
+    place: &Place<'_>,
     want: &Stat,
     have: Option<&Stat>,
 ) -> io::Result<Option<What>> {
@@ -187,7 +211,7 @@ fn file_difference(
     let copied = want.attributes.modified == have.attributes.modified
         && have.attributes.modified.nanoseconds != 0
         && have.changed > have.attributes.modified;
-    if !copied && !files.same_content(from, to)? {
+    if !copied && !place.files.same_content(&place.from(), &place.to())? {
         return Ok(new);
     }
     let same = want.attributes == have.attributes;

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes read at a time; memory is counted, files in `/cfg` may be large.
@@ -99,10 +99,43 @@ pub struct Stat {
     pub changed: Timestamp,
 }
 
+impl From<&libc::stat> for Stat {
+    // The widths of these differ between systems.
+    #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
+    fn from(stat: &libc::stat) -> Stat {
+        let kind = match stat.st_mode & libc::S_IFMT {
+            libc::S_IFREG => FileKind::File,
+            libc::S_IFDIR => FileKind::Directory,
+            libc::S_IFLNK => FileKind::Link,
+            libc::S_IFIFO => FileKind::Fifo,
+            libc::S_IFSOCK => FileKind::Socket,
+            _ => FileKind::Device,
+        };
+        let timestamp = |seconds, nanoseconds| Timestamp { seconds, nanoseconds };
+        Stat {
+            kind,
+            attributes: Attributes {
+                mode: u32::from(stat.st_mode) & 0o7777,
+                uid: stat.st_uid,
+                gid: stat.st_gid,
+                modified: timestamp(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            },
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            changed: timestamp(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        }
+    }
+}
+
 /// File operations on one machine. Errors are the system's own, with their errno(2).
 pub trait Files: Send + Sync {
     /// What lies at `path` (lstat(2)).
     fn stat(&self, path: &Path) -> io::Result<Stat>;
+
+    /// [`Files::stat`] of several names in one directory, in their order. One look-up of the
+    /// directory serves them all.
+    fn stat_in(&self, directory: &Path, names: &[OsString]) -> Vec<io::Result<Stat>> {
+        names.iter().map(|name| self.stat(&directory.join(name))).collect()
+    }
 
     /// The names in a directory, sorted by bytes, without `.` and `..`.
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>>;
@@ -157,11 +190,7 @@ pub trait Files: Send + Sync {
 impl dyn Files + '_ {
     /// [`Files::stat`], `None` when nothing is there.
     pub fn find(&self, path: &Path) -> io::Result<Option<Stat>> {
-        match self.stat(path) {
-            Ok(stat) => Ok(Some(stat)),
-            Err(error) if absent(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        found(self.stat(path))
     }
 
     /// True when `path` is a directory, not a link to one.
@@ -173,6 +202,15 @@ impl dyn Files + '_ {
     pub fn is_empty(&self, path: &Path, except: &[&str]) -> io::Result<bool> {
         let names = self.list(path)?;
         Ok(names.iter().all(|name| except.iter().any(|other| name.as_os_str() == *other)))
+    }
+}
+
+/// A [`Files::stat`] of which "nothing is there" is an answer.
+pub fn found(stat: io::Result<Stat>) -> io::Result<Option<Stat>> {
+    match stat {
+        Ok(stat) => Ok(Some(stat)),
+        Err(error) if absent(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -232,35 +270,22 @@ fn read_full(file: &mut fs::File, buffer: &mut [u8]) -> io::Result<usize> {
 
 impl Files for RealFiles {
     fn stat(&self, path: &Path) -> io::Result<Stat> {
-        let metadata = fs::symlink_metadata(path)?;
-        let kind = metadata.file_type();
-        let kind = if kind.is_file() {
-            FileKind::File
-        } else if kind.is_dir() {
-            FileKind::Directory
-        } else if kind.is_symlink() {
-            FileKind::Link
-        } else if kind.is_fifo() {
-            FileKind::Fifo
-        } else if kind.is_socket() {
-            FileKind::Socket
-        } else {
-            FileKind::Device
+        Ok(Stat::from(&nix::sys::stat::lstat(path)?))
+    }
+
+    fn stat_in(&self, directory: &Path, names: &[OsString]) -> Vec<io::Result<Stat>> {
+        let place = match fs::File::open(directory) {
+            Ok(place) => place,
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                return names.iter().map(|_| Err(io::Error::from_raw_os_error(errno))).collect();
+            }
         };
-        Ok(Stat {
-            kind,
-            attributes: Attributes {
-                mode: metadata.mode() & 0o7777,
-                uid: metadata.uid(),
-                gid: metadata.gid(),
-                modified: Timestamp {
-                    seconds: metadata.mtime(),
-                    nanoseconds: metadata.mtime_nsec(),
-                },
-            },
-            size: metadata.len(),
-            changed: Timestamp { seconds: metadata.ctime(), nanoseconds: metadata.ctime_nsec() },
-        })
+        let flags = nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW;
+        let one = |name: &OsString| {
+            Ok(Stat::from(&nix::sys::stat::fstatat(&place, name.as_os_str(), flags)?))
+        };
+        names.iter().map(one).collect()
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {

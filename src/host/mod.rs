@@ -22,7 +22,7 @@ use crate::format::zpool::Pool;
 
 pub use crate::sys::why;
 pub use error::{Error, Kind, Result};
-pub use files::{Attributes, FileKind, Files, RealFiles, Stat, Timestamp};
+pub use files::{Attributes, FileKind, Files, RealFiles, Stat, Timestamp, found};
 #[cfg(target_os = "freebsd")]
 pub use freebsd::FreeBsd;
 
