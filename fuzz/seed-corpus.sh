@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")"
 fixtures=../tests/fixtures
 
-for target in geom zfs_label nvlist zpool_output zfs_output conf; do
+for target in geom zfs_label nvlist zpool_output zfs_output conf ufs; do
 	mkdir -p "corpus/$target"
 done
 
@@ -72,3 +72,11 @@ bad line
 export a=b
 c="$(date)"
 END
+
+# A superblock with a name, as src/format/ufs.rs lays it out.
+{
+	head -c 680 /dev/zero
+	printf 'nanos1a'
+	head -c 685 /dev/zero
+	printf '\031\001\124\031'
+} >corpus/ufs/named
