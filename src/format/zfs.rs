@@ -11,6 +11,9 @@ pub const LIST_COLUMNS: &str =
 /// The columns that [`parse_get`] expects, as `zfs get -o` takes them.
 pub const GET_COLUMNS: &str = "name,property,value,source";
 
+/// The columns that [`parse_snapshots`] expects, as `zfs list -o` takes them.
+pub const SNAPSHOT_COLUMNS: &str = "name,creation,used";
+
 const LIST: &str = "zfs list";
 const GET: &str = "zfs get";
 
@@ -53,6 +56,26 @@ pub enum Mountpoint {
     Legacy,
     /// This directory.
     Path(String),
+}
+
+/// A snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The file system it is of.
+    pub dataset: String,
+    /// Its own name, behind the `@`.
+    pub name: String,
+    /// When it was taken, in seconds since 1970.
+    pub taken: i64,
+    /// Bytes that only it holds.
+    pub used: u64,
+}
+
+impl Snapshot {
+    /// `DATASET@NAME`.
+    pub fn full_name(&self) -> String {
+        format!("{}@{}", self.dataset, self.name)
+    }
 }
 
 /// A property of a dataset.
@@ -138,6 +161,33 @@ fn dataset(line: &str) -> Result<Dataset, String> {
         encrypted,
         key_available: key || !encrypted,
         disks: (*disks != "-").then(|| (*disks).to_owned()),
+    })
+}
+
+/// Parses the output of `zfs list -Hp -t snapshot -o` with [`SNAPSHOT_COLUMNS`].
+///
+/// # Errors
+///
+/// Names the first line that has not these columns.
+pub fn parse_snapshots(text: &str) -> Result<Vec<Snapshot>, ParseError> {
+    text.lines()
+        .enumerate()
+        .map(|(n, line)| snapshot(line).map_err(|why| ParseError::line(LIST, n + 1, why)))
+        .collect()
+}
+
+fn snapshot(line: &str) -> Result<Snapshot, String> {
+    let columns: Vec<&str> = line.split('\t').collect();
+    let [name, taken, used] = columns.as_slice() else {
+        return Err(format!("3 columns expected, {} found", columns.len()));
+    };
+    let (dataset, name) =
+        name.split_once('@').ok_or_else(|| format!("{} is no snapshot", quoted(name)))?;
+    Ok(Snapshot {
+        dataset: named(dataset)?,
+        name: named(name)?,
+        taken: taken.parse().map_err(|_| format!("creation is {}", quoted(taken)))?,
+        used: used.parse().map_err(|_| format!("used is {}", quoted(used)))?,
     })
 }
 

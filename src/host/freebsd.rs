@@ -1,5 +1,9 @@
 //! The real machine: FreeBSD.
 
+mod drives;
+mod services;
+mod snapshots;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -9,8 +13,8 @@ use std::time::Duration;
 use super::command::{Runner, System};
 use super::programs::{databases, zfs, zpool};
 use super::{
-    Database, Error, Files, Host, Import, Kind, Lock, Mount, MountRequest, RealFiles, Result,
-    Source,
+    Database, Drives, Error, Files, Host, Import, Kind, Lock, Mount, MountRequest, RealFiles,
+    Result, Services, Snapshots, Source,
 };
 use crate::format::zfs::Dataset;
 use crate::format::zpool::Pool;
@@ -64,6 +68,18 @@ impl Lock for Held {}
 impl Host for FreeBsd {
     fn files(&self) -> &dyn Files {
         &self.files
+    }
+
+    fn drives(&self) -> &dyn Drives {
+        self
+    }
+
+    fn snapshots(&self) -> &dyn Snapshots {
+        self
+    }
+
+    fn services(&self) -> &dyn Services {
+        self
     }
 
     fn geom(&self) -> Result<Vec<u8>> {

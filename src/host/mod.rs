@@ -3,9 +3,10 @@
 //! [`Host`] is the seam between deciding and doing. Its calls are semantic ("import this pool from
 //! these devices", "mount this dataset here"), so that a model of an appliance can stand in for
 //! FreeBSD and *behave*, instead of expecting calls. [`Files`] is the part of it that deals in
-//! files. `FreeBsd` is the real host; the lab (cargo feature `lab`) is the model.
+//! files, [`Drives`], [`Snapshots`] and [`Services`] what upgrades need. `FreeBsd` is the real host; the lab (cargo feature `lab`) is the model.
 
 pub mod command;
+mod drives;
 mod error;
 mod files;
 #[cfg(target_os = "freebsd")]
@@ -13,6 +14,8 @@ mod freebsd;
 #[cfg(target_os = "freebsd")]
 mod memory;
 pub mod programs;
+mod services;
+mod snapshots;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,10 +24,13 @@ use crate::format::zfs::Dataset;
 use crate::format::zpool::Pool;
 
 pub use crate::sys::why;
+pub use drives::{BlockDevice, Drives, Flag};
 pub use error::{Error, Kind, Result};
 pub use files::{Attributes, FileKind, Files, RealFiles, Stat, Timestamp, found};
 #[cfg(target_os = "freebsd")]
 pub use freebsd::FreeBsd;
+pub use services::{Ended, Interface, Services};
+pub use snapshots::Snapshots;
 
 /// A machine that nanozfs can run on.
 ///
@@ -33,6 +39,15 @@ pub use freebsd::FreeBsd;
 pub trait Host: Send + Sync {
     /// The machine's files, `/` being its root directory.
     fn files(&self) -> &dyn Files;
+
+    /// The machine's OS drive, to be written to.
+    fn drives(&self) -> &dyn Drives;
+
+    /// Snapshots and clones of the machine's datasets.
+    fn snapshots(&self) -> &dyn Snapshots;
+
+    /// The running system: its services, its network, its restart.
+    fn services(&self) -> &dyn Services;
 
     // -- looking ----------------------------------------------------------------------------------
 

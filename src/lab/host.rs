@@ -14,7 +14,10 @@ use super::tree::{fresh, plain};
 use super::unsynced::Change;
 use crate::format::zfs::Dataset;
 use crate::format::zpool::Pool;
-use crate::host::{Database, Error, Files, Host, Import, Kind, Lock, Mount, MountRequest, Result};
+use crate::host::{
+    Database, Drives, Error, Files, Host, Import, Kind, Lock, Mount, MountRequest, Result,
+    Services, Snapshots,
+};
 
 /// Rebuilding a database takes this long.
 const REBUILD: Duration = Duration::from_millis(120);
@@ -34,6 +37,18 @@ impl Drop for LabLock {
 
 impl Host for Lab {
     fn files(&self) -> &dyn Files {
+        self
+    }
+
+    fn drives(&self) -> &dyn Drives {
+        self
+    }
+
+    fn snapshots(&self) -> &dyn Snapshots {
+        self
+    }
+
+    fn services(&self) -> &dyn Services {
         self
     }
 

@@ -5,6 +5,8 @@
 //! could not be done, with what, and why.
 
 #[cfg(target_os = "freebsd")]
+pub mod disk;
+#[cfg(target_os = "freebsd")]
 pub mod kenv;
 pub mod lock;
 #[cfg(target_os = "freebsd")]

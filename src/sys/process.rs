@@ -1,4 +1,4 @@
-//! The running process and signals to others: geteuid(2), kill(2).
+//! The running process, signals to others, the network it is in: geteuid(2), kill(2), getifaddrs(3).
 
 use std::io;
 
@@ -31,6 +31,30 @@ pub fn signal(pid: u32, signal: Signal) -> io::Result<()> {
     kill(target, signal).map_err(|error| {
         cannot(format_args!("cannot send {signal} to process {pid}"), &error.into())
     })
+}
+
+/// The network interfaces, each once, whatever addresses it has.
+pub fn interfaces() -> io::Result<Vec<crate::host::Interface>> {
+    use nix::net::if_::InterfaceFlags;
+    let mut found = Vec::<crate::host::Interface>::new();
+    let all = nix::ifaddrs::getifaddrs().map_err(|error| cannot("interfaces", &error.into()))?;
+    for one in all {
+        let at = found.iter().position(|other| other.name == one.interface_name);
+        let at = at.unwrap_or_else(|| {
+            let up = one.flags.contains(InterfaceFlags::IFF_UP);
+            let name = one.interface_name.clone();
+            found.push(crate::host::Interface { name, up, has_address: false });
+            found.len() - 1
+        });
+        let is_global = one.address.is_some_and(|address| {
+            let v6 = address.as_sockaddr_in6().is_some_and(|v6| !v6.ip().is_unicast_link_local());
+            v6 || address.as_sockaddr_in().is_some()
+        });
+        if let Some(entry) = found.get_mut(at) {
+            entry.has_address |= is_global;
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

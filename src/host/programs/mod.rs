@@ -3,6 +3,10 @@
 //! so that the transcripts of real systems test both.
 
 pub mod databases;
+pub mod gpart;
+pub mod rc;
+pub mod snapshots;
+pub mod ufs;
 pub mod zfs;
 pub mod zpool;
 

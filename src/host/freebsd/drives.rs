@@ -1,0 +1,71 @@
+//! Slots and partition tables of the real machine.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use super::FreeBsd;
+use crate::host::programs::{gpart, ufs};
+use crate::host::{BlockDevice, Drives, Flag, Result};
+use crate::sys::disk;
+
+impl Drives for FreeBsd {
+    fn open(&self, provider: &str) -> io::Result<Box<dyn BlockDevice + '_>> {
+        let file = OpenOptions::new().read(true).write(true).open(format!("/dev/{provider}"))?;
+        let (size, sector) = (disk::media_size(&file)?, disk::sector_size(&file)?);
+        Ok(Box::new(Partition { file, size, sector }))
+    }
+
+    fn set_flag(&self, disk: &str, index: u32, flag: Flag) -> Result<()> {
+        gpart::set(&*self.runner, disk, index, flag)
+    }
+
+    fn clear_flag(&self, disk: &str, index: u32, flag: Flag) -> Result<()> {
+        gpart::unset(&*self.runner, disk, index, flag)
+    }
+
+    fn recover_table(&self, disk: &str) -> Result<()> {
+        gpart::recover(&*self.runner, disk)
+    }
+
+    fn select_slice(&self, disk: &str, slice: u32) -> Result<()> {
+        gpart::select_slice(&*self.runner, disk, slice)
+    }
+
+    fn name_volume(&self, provider: &str, name: &str) -> Result<()> {
+        ufs::name(&*self.runner, provider, name)
+    }
+
+    fn check_volume(&self, provider: &str) -> Result<()> {
+        ufs::check(&*self.runner, provider)
+    }
+}
+
+/// A partition, open.
+struct Partition {
+    file: File,
+    size: u64,
+    sector: u32,
+}
+
+impl BlockDevice for Partition {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn sector(&self) -> u32 {
+        self.sector
+    }
+
+    fn read_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        disk::flush(&self.file)
+    }
+}

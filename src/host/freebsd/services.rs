@@ -1,0 +1,80 @@
+//! Services, network and restart of the real machine.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::{EXECUTABLE, FreeBsd, failed};
+use crate::host::command::{Command, Exit, RunError};
+use crate::host::programs::rc;
+use crate::host::{Ended, Error, Host, Interface, Kind, Result, Services};
+use crate::sys::{process, sysctl};
+
+/// The kernel environment variable that holds the process of [`Services::guard`].
+const GUARD: &str = "nanozfs.guard";
+
+impl Services for FreeBsd {
+    fn console_log(&self) -> Result<Vec<u8>> {
+        sysctl::bytes("kern.msgbuf").map_err(|error| failed(&error))
+    }
+
+    fn settings(&self) -> Result<Vec<(String, String)>> {
+        rc::settings(&*self.runner)
+    }
+
+    fn interfaces(&self) -> Result<Vec<Interface>> {
+        process::interfaces().map_err(|error| failed(&error))
+    }
+
+    fn has_default_route(&self) -> Result<bool> {
+        rc::has_default_route(&*self.runner)
+    }
+
+    fn run(&self, executable: &Path, limit: Duration) -> Result<Ended> {
+        let command = Command::new(executable.display().to_string(), limit);
+        match self.runner.run(&command) {
+            Ok(output) => {
+                let text = [output.stdout, output.stderr].concat();
+                let text = String::from_utf8_lossy(&text);
+                let last = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+                let code = match output.status {
+                    Exit::Code(code) => Some(code),
+                    Exit::Signal(_) => None,
+                };
+                Ok(Ended { code, last_line: last.unwrap_or_default().to_owned() })
+            }
+            Err(error @ RunError::TimedOut { .. }) => {
+                Ok(Ended { code: None, last_line: error.to_string() })
+            }
+            Err(error) => Err(Error::new(Kind::Refused, command.argv(), error.to_string())),
+        }
+    }
+
+    fn guard(&self, deadline: Duration) -> Result<()> {
+        self.stand_down()?;
+        let child = std::process::Command::new(EXECUTABLE)
+            .args(["guard", &deadline.as_secs().to_string()])
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| Error::io("start the guard of the trial", &error))?;
+        self.set_kenv(GUARD, &child.id().to_string())
+    }
+
+    fn stand_down(&self) -> Result<bool> {
+        let Some(pid) = self.kenv(GUARD).and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 1)
+        else {
+            return Ok(false);
+        };
+        let ended = process::signal(pid, process::Signal::SIGTERM).is_ok();
+        self.set_kenv(GUARD, "0")?;
+        Ok(ended)
+    }
+
+    fn reboot(&self) -> Result<()> {
+        rc::reboot(&*self.runner)
+    }
+}

@@ -1,0 +1,72 @@
+//! sysrc(8), route(8), shutdown(8) and reboot(8): what rc.conf says, and the way out.
+
+use std::time::Duration;
+
+use super::run;
+use crate::host::command::{Command, Runner};
+use crate::host::{Kind, Result};
+
+/// Both only read, from a system that may be busy starting.
+const LIMIT: Duration = Duration::from_secs(60);
+/// From asking shutdown(8) to its being on its way.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
+
+/// The settings of rc.conf that are not the defaults.
+pub fn settings(runner: &dyn Runner) -> Result<Vec<(String, String)>> {
+    let text = run(runner, &Command::new("/usr/sbin/sysrc", LIMIT).arg("-a"))?;
+    let setting = |line: &str| {
+        line.split_once(": ").map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+    };
+    Ok(text.lines().filter_map(setting).collect())
+}
+
+/// There is a default route.
+pub fn has_default_route(runner: &dyn Runner) -> Result<bool> {
+    let command = Command::new("/sbin/route", LIMIT).args(["-n", "get", "default"]);
+    match run(runner, &command) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind == Kind::Refused => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reboots: by shutdown(8), which ends services first; by reboot(8) where that cannot be run.
+pub fn reboot(runner: &dyn Runner) -> Result<()> {
+    let shutdown = Command::new("/sbin/shutdown", SHUTDOWN_LIMIT).args(["-r", "now"]);
+    run(runner, &shutdown)
+        .or_else(|_| run(runner, &Command::new("/sbin/reboot", SHUTDOWN_LIMIT)))
+        .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::command::Replay;
+
+    #[test]
+    fn settings_are_names_and_values() {
+        let text = "hostname: gate\nifconfig_em0: inet 10.0.0.1/24\nempty: \n";
+        let settings = settings(&Replay::new().answer("sysrc -a", text, "", 0)).unwrap();
+        let of = |name: &str| settings.iter().find(|(other, _)| other == name);
+        assert_eq!(of("ifconfig_em0").unwrap().1, "inet 10.0.0.1/24");
+        assert_eq!(of("empty").unwrap().1, "");
+    }
+
+    #[test]
+    fn without_a_route_there_is_none() {
+        let line = "route -n get default";
+        let stderr = "route: route has not been found\n";
+        assert!(!has_default_route(&Replay::new().answer(line, "", stderr, 1)).unwrap());
+        assert!(
+            has_default_route(&Replay::new().answer(line, "gateway: 10.0.0.254\n", "", 0)).unwrap()
+        );
+        assert!(has_default_route(&Replay::new().missing(line)).is_err());
+    }
+
+    #[test]
+    fn where_shutdown_fails_reboot_is_asked() {
+        let replay = Replay::new().missing("shutdown -r now").answer("reboot", "", "", 0);
+        reboot(&replay).unwrap();
+        assert_eq!(replay.calls().len(), 2);
+    }
+}

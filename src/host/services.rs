@@ -1,0 +1,56 @@
+//! The running system as a health check sees it, and the way out of it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::Result;
+
+/// What became of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code; `None` when a signal or the time limit ended it.
+    pub code: Option<i32>,
+    /// The last line it printed that is not empty.
+    pub last_line: String,
+}
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "lab", derive(serde::Serialize, serde::Deserialize))]
+pub struct Interface {
+    /// `em0`.
+    pub name: String,
+    /// It is up.
+    pub up: bool,
+    /// It has an address that is not a link-local one.
+    pub has_address: bool,
+}
+
+/// The running system.
+pub trait Services: Send + Sync {
+    /// The kernel's message buffer (`kern.msgbuf`), in which rc's console output is, too.
+    fn console_log(&self) -> Result<Vec<u8>>;
+
+    /// The settings of rc.conf(5) that are not the defaults (`sysrc -a`): name and value.
+    fn settings(&self) -> Result<Vec<(String, String)>>;
+
+    /// The network interfaces (getifaddrs(3)).
+    fn interfaces(&self) -> Result<Vec<Interface>>;
+
+    /// There is a default route (`route -n get default`).
+    fn has_default_route(&self) -> Result<bool>;
+
+    /// Runs an executable of the machine, without a terminal, for at most `limit`.
+    fn run(&self, executable: &Path, limit: Duration) -> Result<Ended>;
+
+    /// Starts a process that reboots this machine at `deadline` (uptime), unless
+    /// [`Services::stand_down`] comes first; it outlives this one. A second one takes the place
+    /// of the first.
+    fn guard(&self, deadline: Duration) -> Result<()>;
+
+    /// Ends what [`Services::guard`] started. True when there was something to end.
+    fn stand_down(&self) -> Result<bool>;
+
+    /// Reboots in an orderly way (`shutdown -r now`, `reboot` where that fails).
+    fn reboot(&self) -> Result<()>;
+}
