@@ -15,6 +15,7 @@ mod log;
 pub mod report;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod upgrade;
 
 use std::ffi::OsString;
 
