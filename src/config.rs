@@ -38,6 +38,12 @@ pub struct Config {
     pub var_image: Vec<PathBuf>,
     /// Leave every pool alone.
     pub recovery: bool,
+    /// A trial that is not kept this long after the start of the machine is given up.
+    pub trial_limit: Duration,
+    /// How long one check of the administrator's may take.
+    pub health_limit: Duration,
+    /// Releases without a signature of a known key are refused.
+    pub require_signature: bool,
 }
 
 impl Default for Config {
@@ -52,6 +58,9 @@ impl Default for Config {
             var_seed: PathBuf::from("/conf/nanozfs/var"),
             var_image: vec![PathBuf::from("db/pkg")],
             recovery: false,
+            trial_limit: Duration::from_secs(600),
+            health_limit: Duration::from_secs(60),
+            require_signature: true,
         }
     }
 }
@@ -186,12 +195,39 @@ pub const KEYS: &[Key] = &[
             Ok(())
         },
     },
+    Key {
+        name: "trial_limit",
+        default: "600",
+        about: "Seconds after the start in which a trial must turn out healthy.",
+        take: |config, value| seconds(value, 60..=86_400).map(|time| config.trial_limit = time),
+    },
+    Key {
+        name: "health_limit",
+        default: "60",
+        about: "Seconds that one check in /etc/nanozfs/health.d may take.",
+        take: |config, value| seconds(value, 1..=3600).map(|time| config.health_limit = time),
+    },
+    Key {
+        name: "require_signature",
+        default: "yes",
+        about: "Install only releases that a key in /etc/nanozfs.pub.d signed.",
+        take: |config, value| yes_or_no(value).map(|yes| config.require_signature = yes),
+    },
 ];
 
 fn seconds(value: &str, range: std::ops::RangeInclusive<u64>) -> Result<Duration, String> {
     match value.parse() {
         Ok(seconds) if range.contains(&seconds) => Ok(Duration::from_secs(seconds)),
         _ => Err(format!("not a number of seconds from {} to {}", range.start(), range.end())),
+    }
+}
+
+/// As rc.conf(5) knows it.
+fn yes_or_no(value: &str) -> Result<bool, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "yes" | "true" | "on" | "1" => Ok(true),
+        "no" | "false" | "off" | "0" => Ok(false),
+        _ => Err("neither yes nor no".to_owned()),
     }
 }
 

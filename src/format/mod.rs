@@ -7,6 +7,7 @@
 use std::fmt;
 
 pub mod conf;
+pub mod console_log;
 pub mod geom;
 pub mod nvlist;
 pub mod ufs;

@@ -146,6 +146,48 @@ codes! {
         unchanged "/usr/local/etc", next "ls -l /usr/local";
     E51 Degraded "A file of /usr/local/etc could not be taken over into /etc/local.",
         unchanged "the file in /usr/local/etc", next "df /etc";
+
+    // 6x: installing a release.
+    E60 Note "This is no release, or it is damaged.",
+        unchanged "both slots", next "get the file once more, then: nanozfs upgrade info FILE";
+    E61 Note "No known key signed this release.",
+        unchanged "both slots", next "ls -l /etc/nanozfs.pub.d";
+    E62 Note "This release is not for this machine.",
+        unchanged "both slots", next "nanozfs upgrade info FILE";
+    E63 Note "There is not enough room for this release.",
+        unchanged "both slots", next "gpart show; zpool list";
+    E64 Note "This image failed a trial on this machine.",
+        unchanged "both slots", next "nanozfs upgrade log; nanozfs upgrade install --force FILE";
+    E65 Note "The other slot cannot be written to.",
+        unchanged "both slots", next "nanozfs osdrive -v; gpart show";
+    E66 Note "The other slot holds no system now: it was not written to its end.",
+        unchanged "the running slot, the data", next "the same command again";
+    E67 Note "The drive holds other bytes than were written to it.",
+        unchanged "the running slot, the data", next "the same command again; then replace the OS drive";
+    E68 Note "The other slot holds no system that could be started.",
+        unchanged "both slots, the data", next "nanozfs upgrade install FILE";
+    E69 Note "A switch to the other slot is under way.",
+        unchanged "the switch", next "nanozfs upgrade status";
+
+    // 7x: switching slots.
+    E70 Note "The journal of upgrades could not be read or written.",
+        unchanged "both slots, the data", next "zfs get org.nanozfs:upgrade; zpool status";
+    E71 Note "What boots next could not be changed.",
+        unchanged "both slots, the data", next "gpart show; nanozfs upgrade status";
+    E72 Note "No snapshots could be taken.",
+        unchanged "the data; the next boot is as before", next "zfs list -t snapshot; zpool list";
+    E73 Degraded "The data could not be exchanged for those of another time.",
+        unchanged "all of them are there still", next "nanozfs upgrade status; zfs list -t all";
+    E74 Note "A new system failed its trial: the machine went back to the old one.",
+        unchanged "what the trial wrote is kept", next "nanozfs upgrade log";
+    E75 Note "This loader does not know how to start a slot once.",
+        unchanged "both slots", next "man nanozfs-layout";
+    E76 Note "There is no slot to switch to, or none to go back to.",
+        unchanged "both slots, the data", next "nanozfs upgrade status";
+    E77 Note "The next boot goes to a slot other than the one that runs.",
+        unchanged "both slots", next "nanozfs upgrade status";
+    E78 Note "The system on trial is not healthy.",
+        unchanged "the data of before the trial", next "nanozfs upgrade status";
 }
 
 impl Code {

@@ -10,6 +10,7 @@
 //! rollback is a trial of the old slot with the old data.
 
 pub mod data;
+pub mod health;
 pub mod journal;
 pub mod machine;
 pub mod release;
