@@ -27,7 +27,7 @@ for release in 13.2 15.1; do
 	# The recordings have other columns than the suite asks for.
 	awk -F '\t' -v OFS='\t' '{ print $1, $2, $3, $6 }' "$from/pools/zpool-list.out" \
 		>"corpus/zpool_output/$release-list"
-	awk -F '\t' -v OFS='\t' '$2 == "filesystem" { print $1, $4, $3, $5, "off", "-", "-" }' \
+	awk -F '\t' -v OFS='\t' '$2 == "filesystem" { print $1, $4, $3, $5, "off", "-", "-", "-" }' \
 		"$from/pools/zfs-list.out" >"corpus/zfs_output/$release-list"
 	cp "$from/pools/zfs-get.out" "corpus/zfs_output/$release-get"
 	cp "$from/pools/zfs-get-user.out" "corpus/zfs_output/$release-get-user"
@@ -55,7 +55,7 @@ a b	1	DEGRADED	on
 c	18446744073709551615	FAULTED	-
 END
 cat >corpus/zfs_output/words <<'END'
-t/a b	noauto	legacy	-	aes-256-gcm	unavailable	1234 5678
+t/a b	noauto	legacy	-	aes-256-gcm	unavailable	v=1	1234 5678
 END
 cat >corpus/zfs_output/sources <<'END'
 t/a	x:y	-	-

@@ -7,7 +7,7 @@ use super::{ParseError, quoted};
 
 /// The columns that [`parse_list`] expects, as `zfs list -o` takes them.
 pub const LIST_COLUMNS: &str =
-    "name,canmount,mountpoint,mounted,encryption,keystatus,org.nanozfs:disks";
+    "name,canmount,mountpoint,mounted,encryption,keystatus,org.nanozfs:upgrade,org.nanozfs:disks";
 /// The columns that [`parse_get`] expects, as `zfs get -o` takes them.
 pub const GET_COLUMNS: &str = "name,property,value,source";
 
@@ -32,7 +32,9 @@ pub struct Dataset {
     pub encrypted: bool,
     /// Nothing stands between it and being mounted: its key is loaded, or it needs none.
     pub key_available: bool,
-    /// The user property `org.nanozfs:disks`.
+    /// The user property `org.nanozfs:upgrade`, its own or inherited.
+    pub upgrade: Option<String>,
+    /// The user property `org.nanozfs:disks`, its own or inherited.
     pub disks: Option<String>,
 }
 
@@ -124,11 +126,13 @@ pub fn parse_list(text: &str) -> Result<Vec<Dataset>, ParseError> {
 }
 
 fn dataset(line: &str) -> Result<Dataset, String> {
-    let columns: Vec<&str> = line.splitn(7, '\t').collect();
-    let [name, can_mount, mountpoint, mounted, encryption, keystatus, disks] = columns.as_slice()
+    let columns: Vec<&str> = line.splitn(8, '\t').collect();
+    let [name, can_mount, mountpoint, mounted, encryption, keystatus, upgrade, disks] =
+        columns.as_slice()
     else {
-        return Err(format!("7 columns expected, {} found", columns.len()));
+        return Err(format!("8 columns expected, {} found", columns.len()));
     };
+    let property = |text: &str| (text != "-").then(|| text.to_owned());
     let encrypted = match *encryption {
         "off" | "-" => false,
         "" => return Err("encryption is empty".to_owned()),
@@ -160,7 +164,8 @@ fn dataset(line: &str) -> Result<Dataset, String> {
         },
         encrypted,
         key_available: key || !encrypted,
-        disks: (*disks != "-").then(|| (*disks).to_owned()),
+        upgrade: property(upgrade),
+        disks: property(disks),
     })
 }
 
@@ -254,7 +259,7 @@ mod tests {
             .lines()
             .map(|line| line.split('\t').collect::<Vec<&str>>())
             .filter(|c| c[1] == "filesystem")
-            .map(|c| format!("{}\t{}\t{}\t{}\toff\t-\t-\n", c[0], c[3], c[2], c[4]))
+            .map(|c| format!("{}\t{}\t{}\t{}\toff\t-\t-\t-\n", c[0], c[3], c[2], c[4]))
             .collect();
         parse_list(&ours).unwrap()
     }
@@ -312,7 +317,7 @@ mod tests {
 
     #[test]
     fn an_encrypted_one_without_its_key_is_not_available() {
-        let row = |e: &str, k: &str| format!("t/a\ton\tlegacy\tno\t{e}\t{k}\t-\n");
+        let row = |e: &str, k: &str| format!("t/a\ton\tlegacy\tno\t{e}\t{k}\t-\t-\n");
         let parse = |e, k| parse_list(&row(e, k)).unwrap().remove(0);
         let locked = parse("aes-256-gcm", "unavailable");
         assert!(locked.encrypted && !locked.key_available);
@@ -325,9 +330,10 @@ mod tests {
 
     #[test]
     fn names_with_spaces_and_user_properties_with_tabs_survive() {
-        let list = parse_list("t/a b\ton\t/a b\tyes\toff\t-\tdisk 1\tdisk 2\n").unwrap();
+        let list = parse_list("t/a b\ton\t/a b\tyes\toff\t-\tv=1\tdisk 1\tdisk 2\n").unwrap();
         assert_eq!(list[0].name, "t/a b");
         assert_eq!(list[0].mountpoint, Mountpoint::Path("/a b".to_owned()));
+        assert_eq!(list[0].upgrade.as_deref(), Some("v=1"));
         assert_eq!(list[0].disks.as_deref(), Some("disk 1\tdisk 2"));
 
         let got = parse_get("t/a b\tx:y\tone\ttwo\tinherited from t\n").unwrap();
@@ -351,15 +357,15 @@ mod tests {
 
     #[test]
     fn what_is_not_such_a_list_is_refused_with_its_line() {
-        let good = "t\ton\tnone\tno\toff\t-\t-\n";
+        let good = "t\ton\tnone\tno\toff\t-\t-\t-\n";
         for bad in [
-            "t\ton\tnone\tno\toff\t-\n",
-            "t\tmaybe\tnone\tno\toff\t-\t-\n",
-            "t\ton\trelative\tno\toff\t-\t-\n",
-            "t\ton\tnone\tperhaps\toff\t-\t-\n",
-            "t\ton\tnone\tno\t\t-\t-\n",
-            "t\ton\tnone\tno\toff\tlost\t-\n",
-            "\ton\tnone\tno\toff\t-\t-\n",
+            "t\ton\tnone\tno\toff\t-\t-\n",
+            "t\tmaybe\tnone\tno\toff\t-\t-\t-\n",
+            "t\ton\trelative\tno\toff\t-\t-\t-\n",
+            "t\ton\tnone\tperhaps\toff\t-\t-\t-\n",
+            "t\ton\tnone\tno\t\t-\t-\t-\n",
+            "t\ton\tnone\tno\toff\tlost\t-\t-\n",
+            "\ton\tnone\tno\toff\t-\t-\t-\n",
             "\n",
         ] {
             let error = parse_list(&format!("{good}{bad}")).unwrap_err();

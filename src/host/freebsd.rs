@@ -47,6 +47,12 @@ impl Default for FreeBsd {
     }
 }
 
+/// The process of rc(8), when it started us: set by our rc.d scripts at boot. RC_PID itself is
+/// inherited by daemons, long after rc.
+fn rc_pid() -> Option<u32> {
+    std::env::var("NANOZFS_RC_PID").ok()?.parse().ok()
+}
+
 /// An error of the `sys` layer, whose text says what was tried already.
 fn failed(error: &io::Error) -> Error {
     let kind = match error.kind() {
@@ -213,11 +219,7 @@ impl Host for FreeBsd {
     }
 
     fn reread_rc_conf(&self) -> Result<bool> {
-        // Set by our rc.d script at boot. RC_PID itself is inherited by daemons, long after rc.
-        let Some(pid) = std::env::var("NANOZFS_RC_PID").ok().and_then(|pid| pid.parse().ok())
-        else {
-            return Ok(false);
-        };
+        let Some(pid) = rc_pid() else { return Ok(false) };
         sys::process::signal(pid, sys::process::Signal::SIGALRM).map_err(|error| failed(&error))?;
         Ok(true)
     }

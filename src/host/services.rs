@@ -51,6 +51,14 @@ pub trait Services: Send + Sync {
     /// Ends what [`Services::guard`] started. True when there was something to end.
     fn stand_down(&self) -> Result<bool>;
 
-    /// Reboots in an orderly way (`shutdown -r now`, `reboot` where that fails).
-    fn reboot(&self) -> Result<()>;
+    /// rc(8), which started this process, has not come to its end yet. False when it did not
+    /// start us.
+    fn rc_is_running(&self) -> bool;
+
+    /// Waits.
+    fn sleep(&self, time: Duration);
+
+    /// Restarts the machine in an orderly way (shutdown(8)), or, as the last resort, without
+    /// waiting for anybody (`reboot -q`).
+    fn reboot(&self, orderly: bool) -> Result<()>;
 }

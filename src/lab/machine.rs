@@ -46,6 +46,16 @@ pub struct Machine {
     pub faults: Vec<Fault>,
     /// Makes names and numbers that nothing else has.
     pub next: u64,
+    /// Services that rc cannot start.
+    pub failed_services: Vec<String>,
+    /// Network interfaces.
+    pub interfaces: Vec<crate::host::Interface>,
+    /// There is a default route.
+    pub default_route: bool,
+    /// Uptime at which the guard of a trial restarts the machine.
+    pub guard: Option<Duration>,
+    /// Somebody asked for a restart: it happens when what runs is at its end.
+    pub restarting: bool,
 }
 
 impl Default for Machine {
@@ -66,6 +76,11 @@ impl Default for Machine {
             in_use: BTreeSet::new(),
             faults: Vec::new(),
             next: 1,
+            failed_services: Vec::new(),
+            interfaces: Vec::new(),
+            default_route: false,
+            guard: None,
+            restarting: false,
         }
     }
 }

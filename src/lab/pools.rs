@@ -175,10 +175,13 @@ impl Inner {
             if !Path::new(&dataset.name).starts_with(root) {
                 continue;
             }
-            let above = Path::new(&dataset.name).ancestors().filter_map(Path::to_str);
-            let inherited = above
-                .filter_map(|name| pool.datasets.iter().find(|other| other.name == name))
-                .find_map(|other| other.user.get("org.nanozfs:disks"));
+            let inherited = |property: &str| {
+                let above = Path::new(&dataset.name).ancestors().filter_map(Path::to_str);
+                above
+                    .filter_map(|name| pool.datasets.iter().find(|other| other.name == name))
+                    .find_map(|other| other.user.get(property))
+                    .map_or("-", String::as_str)
+            };
             let mounted = self.is_mounted(&dataset.name);
             let columns = [
                 dataset.name.as_str(),
@@ -191,7 +194,8 @@ impl Inner {
                     (true, true) => "available",
                     (true, false) => "unavailable",
                 },
-                inherited.map_or("-", String::as_str),
+                inherited("org.nanozfs:upgrade"),
+                inherited("org.nanozfs:disks"),
             ];
             text.push_str(&columns.join("\t"));
             text.push('\n');

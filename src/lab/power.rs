@@ -131,6 +131,7 @@ impl Inner {
 
     /// Everything that needs power is gone.
     fn off(&mut self) -> io::Result<()> {
+        self.services_stop();
         let machine = &mut self.machine;
         machine.before += machine.uptime;
         machine.uptime = Duration::ZERO;

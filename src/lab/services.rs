@@ -3,43 +3,94 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::Lab;
-use crate::host::{Ended, Error, Interface, Kind, Result, Services};
+use super::effects::Effect;
+use super::{Inner, Lab};
+use crate::host::{Ended, Error, Host, Interface, Result, Services};
 
-fn none() -> Error {
-    Error::new(Kind::Refused, "lab", "not modelled")
-}
+/// The variable that [`Services::guard`] leaves its deadline in, so that people see it.
+const GUARD: &str = "nanozfs.guard";
 
 impl Services for Lab {
     fn console_log(&self) -> Result<Vec<u8>> {
-        Err(none())
+        let failed = Lab::lock(self).machine.failed_services.clone();
+        let line = |name: &String| format!("/etc/rc: WARNING: failed to start {name}\n");
+        let lines: String = failed.iter().map(line).collect();
+        Ok(format!("---<<BOOT>>---\n{lines}").into_bytes())
     }
 
+    /// `sysrc -a`, as far as plain assignments in `/etc/rc.conf` go.
     fn settings(&self) -> Result<Vec<(String, String)>> {
-        Err(none())
+        let text = self.files().read(Path::new("/etc/rc.conf"), 1 << 20);
+        let text = text.map_err(|error| Error::io("sysrc -a", &error))?;
+        let conf = crate::format::conf::parse(&String::from_utf8_lossy(&text));
+        Ok(conf.assignments.into_iter().map(|one| (one.key, one.value)).collect())
     }
 
     fn interfaces(&self) -> Result<Vec<Interface>> {
-        Err(none())
+        Ok(Lab::lock(self).machine.interfaces.clone())
     }
 
     fn has_default_route(&self) -> Result<bool> {
-        Err(none())
+        Ok(Lab::lock(self).machine.default_route)
     }
 
-    fn run(&self, _executable: &Path, _limit: Duration) -> Result<Ended> {
-        Err(none())
+    /// An executable of the lab is a text; its first line says how it ends: `exit 1 words`, or
+    /// `hang`.
+    fn run(&self, executable: &Path, limit: Duration) -> Result<Ended> {
+        let text = self.files().read(executable, 1 << 16);
+        let text = text.map_err(|error| Error::io(executable.display().to_string(), &error))?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let line = text.lines().find(|line| !line.starts_with('#')).unwrap_or("exit 0");
+        if line == "hang" {
+            Lab::lock(self).machine.uptime += limit;
+            let last_line = format!("no answer within {} s", limit.as_secs());
+            return Ok(Ended { code: None, last_line });
+        }
+        let mut words = line.splitn(3, ' ').skip(1);
+        let code = words.next().and_then(|code| code.parse().ok()).unwrap_or(0);
+        Ok(Ended { code: Some(code), last_line: words.next().unwrap_or_default().to_owned() })
     }
 
-    fn guard(&self, _deadline: Duration) -> Result<()> {
-        Err(none())
+    fn guard(&self, deadline: Duration) -> Result<()> {
+        let mut inner = Lab::lock(self);
+        inner.gate_host(Effect::new("run", "the guard of the trial"), Duration::ZERO)?;
+        inner.machine.guard = Some(deadline);
+        inner.machine.kenv.insert(GUARD.to_owned(), deadline.as_secs().to_string());
+        Ok(())
     }
 
     fn stand_down(&self) -> Result<bool> {
-        Err(none())
+        let mut inner = Lab::lock(self);
+        if inner.machine.guard.is_none() {
+            return Ok(false);
+        }
+        inner.gate_host(Effect::new("signal", "the guard of the trial"), Duration::ZERO)?;
+        inner.machine.guard = None;
+        inner.machine.kenv.remove(GUARD);
+        Ok(true)
     }
 
-    fn reboot(&self) -> Result<()> {
-        Err(none())
+    fn rc_is_running(&self) -> bool {
+        false
+    }
+
+    fn sleep(&self, time: Duration) {
+        Lab::lock(self).machine.uptime += time;
+    }
+
+    fn reboot(&self, orderly: bool) -> Result<()> {
+        let mut inner = Lab::lock(self);
+        let how = if orderly { "reboot" } else { "reboot -q" };
+        inner.gate_host(Effect::new("run", how), Duration::ZERO)?;
+        inner.machine.restarting = true;
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// What the running system knows is gone when it stops.
+    pub(crate) fn services_stop(&mut self) {
+        self.machine.guard = None;
+        self.machine.restarting = false;
     }
 }

@@ -33,6 +33,18 @@ pub fn signal(pid: u32, signal: Signal) -> io::Result<()> {
     })
 }
 
+/// Whether there is a process with this number.
+#[must_use]
+pub fn is_alive(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().filter(|pid| *pid > 1).map(Pid::from_raw);
+    pid.is_some_and(|pid| kill(pid, None).is_ok())
+}
+
+/// Leaves the session and the terminal of whoever started this process (setsid(2)).
+pub fn detach() -> io::Result<()> {
+    nix::unistd::setsid().map(drop).map_err(|error| cannot("leave the session", &error.into()))
+}
+
 /// The network interfaces, each once, whatever addresses it has.
 pub fn interfaces() -> io::Result<Vec<crate::host::Interface>> {
     use nix::net::if_::InterfaceFlags;

@@ -74,7 +74,18 @@ impl Services for FreeBsd {
         Ok(ended)
     }
 
-    fn reboot(&self) -> Result<()> {
-        rc::reboot(&*self.runner)
+    fn rc_is_running(&self) -> bool {
+        super::rc_pid().is_some_and(process::is_alive)
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn reboot(&self, orderly: bool) -> Result<()> {
+        match orderly {
+            true => rc::shutdown(&*self.runner),
+            false => rc::reboot(&*self.runner),
+        }
     }
 }

@@ -30,12 +30,14 @@ pub fn has_default_route(runner: &dyn Runner) -> Result<bool> {
     }
 }
 
-/// Reboots: by shutdown(8), which ends services first; by reboot(8) where that cannot be run.
+/// Restarts the machine after every service was ended.
+pub fn shutdown(runner: &dyn Runner) -> Result<()> {
+    run(runner, &Command::new("/sbin/shutdown", SHUTDOWN_LIMIT).args(["-r", "now"])).map(drop)
+}
+
+/// Restarts the machine at once; what is to be written is still written.
 pub fn reboot(runner: &dyn Runner) -> Result<()> {
-    let shutdown = Command::new("/sbin/shutdown", SHUTDOWN_LIMIT).args(["-r", "now"]);
-    run(runner, &shutdown)
-        .or_else(|_| run(runner, &Command::new("/sbin/reboot", SHUTDOWN_LIMIT)))
-        .map(drop)
+    run(runner, &Command::new("/sbin/reboot", SHUTDOWN_LIMIT).arg("-q")).map(drop)
 }
 
 #[cfg(test)]
@@ -64,9 +66,11 @@ mod tests {
     }
 
     #[test]
-    fn where_shutdown_fails_reboot_is_asked() {
-        let replay = Replay::new().missing("shutdown -r now").answer("reboot", "", "", 0);
+    fn there_is_an_orderly_way_and_one_that_waits_for_nobody() {
+        let replay =
+            Replay::new().answer("shutdown -r now", "", "", 0).answer("reboot -q", "", "", 0);
+        shutdown(&replay).unwrap();
         reboot(&replay).unwrap();
-        assert_eq!(replay.calls().len(), 2);
+        assert_eq!(replay.calls(), ["shutdown -r now", "reboot -q"]);
     }
 }
