@@ -43,7 +43,7 @@ lint:
 bench:
 	$(CARGO) bench --locked --features lab
 
-# An image gets the executable, a link for each helper, the rc.d script, the configuration (one
+# An image gets the executable, a link for each helper, the rc.d scripts, the configuration (one
 # that is there stays) and the manual pages. A NanoBSD world whose /etc was put below /conf already
 # gets them there too, because that is what a machine will see.
 install:
@@ -54,8 +54,9 @@ install:
 	done
 	for etc in $(DESTDIR)/etc $(DESTDIR)/conf/base/etc; do \
 		[ $$etc = $(DESTDIR)/etc ] || [ -d $$etc ] || continue; \
-		install -d $$etc/rc.d && \
-		install -m 555 rc.d/nanozfs $$etc/rc.d/nanozfs && \
+		install -d $$etc/rc.d $$etc/rc.conf.d && \
+		install -m 555 rc.d/nanozfs rc.d/nanozfs_settle $$etc/rc.d && \
+		install -m 644 overlay/etc/rc.conf.d/gptboot $$etc/rc.conf.d && \
 		{ [ -f $$etc/nanozfs.conf ] || \
 		install -m 644 overlay/etc/nanozfs.conf $$etc/nanozfs.conf; } || exit 1; \
 	done

@@ -150,8 +150,11 @@ fn installing_makes_a_link_for_each_helper_and_keeps_a_configuration() {
     assert_eq!(conf("etc"), "pools=\"tank\"\n");
     assert!(conf("conf/base/etc").contains("wait=\"30\""), "a machine sees this one");
     for etc in ["etc", "conf/base/etc"] {
-        let script = fs::metadata(world.join(etc).join("rc.d/nanozfs")).unwrap();
-        assert_eq!(script.mode() & 0o777, 0o555);
+        for name in ["nanozfs", "nanozfs_settle"] {
+            let script = fs::metadata(world.join(etc).join("rc.d").join(name)).unwrap();
+            assert_eq!(script.mode() & 0o777, 0o555);
+        }
+        assert!(world.join(etc).join("rc.conf.d/gptboot").is_file());
     }
     assert!(world.join("usr/share/man/man8/nanozfs.8").is_file());
 }

@@ -75,6 +75,11 @@ fn recorded(release: &str) -> Vec<Header> {
     headers
 }
 
+/// The script that judges a trial.
+fn settle() -> Header {
+    Header::of_script("nanozfs_settle", &read(&script().with_file_name("nanozfs_settle")))
+}
+
 /// Our own.
 fn ours() -> Header {
     Header::of_script("nanozfs", &read(&script()))
@@ -83,6 +88,7 @@ fn ours() -> Header {
 fn with_ours(release: &str) -> Vec<Header> {
     let mut headers = recorded(release);
     headers.push(ours());
+    headers.push(settle());
     headers
 }
 
@@ -206,6 +212,18 @@ fn our_script_starts_at_every_boot_but_not_in_a_jail() {
 }
 
 #[test]
+fn a_trial_is_judged_after_people_can_log_in() {
+    assert_eq!(settle().provides, ["nanozfs_settle"]);
+    assert_eq!(settle().keywords, ["nojail"]);
+    for release in RELEASES {
+        let headers = with_ours(release);
+        let numbers = sequence(&headers).unwrap();
+        assert!(numbers["nanozfs_settle"] > numbers["LOGIN"], "{release}");
+        assert!(numbers["nanozfs_settle"] > numbers["nanozfs"], "{release}");
+    }
+}
+
+#[test]
 fn a_loop_would_be_found() {
     for release in RELEASES {
         let mut headers = recorded(release);
@@ -225,9 +243,12 @@ fn a_header_ends_with_its_first_other_line() {
 }
 
 #[test]
-fn the_shell_can_read_our_script() {
-    let checked = Command::new("sh").arg("-n").arg(script()).output().unwrap();
-    assert!(checked.status.success(), "{checked:?}");
+fn the_shell_can_read_our_scripts() {
+    for name in ["nanozfs", "nanozfs_settle"] {
+        let path = script().with_file_name(name);
+        let checked = Command::new("sh").arg("-n").arg(path).output().unwrap();
+        assert!(checked.status.success(), "{checked:?}");
+    }
 }
 
 #[test]
