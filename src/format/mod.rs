@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+pub mod boot0;
 pub mod conf;
 pub mod console_log;
 pub mod geom;
