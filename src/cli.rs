@@ -2,20 +2,39 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::time::Duration;
 
 use crate::boot::{Boot, Helper};
 use crate::config::{Config, KEYS};
 use crate::host::{Host, Kind};
 use crate::report::{Code, Console, Exit, Finding};
+use crate::upgrade::command::{self, Order, VERBS, Verb};
+use crate::upgrade::settle;
+
+/// From asking for a restart until it has happened.
+const SHUTDOWN: Duration = Duration::from_secs(180);
 
 /// What a command does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Job {
     Boot,
     Helper(Helper),
+    Settle,
+    Guard,
+    Upgrade,
     Explain,
     Help,
     Version,
+}
+
+/// An option of one command, besides those that all have.
+pub struct Opt {
+    /// `reboot` for `--reboot`.
+    pub name: &'static str,
+    /// What its value is, where it takes one: `FD`.
+    pub value: Option<&'static str>,
+    /// What it does, in one line.
+    pub about: &'static str,
 }
 
 /// One command of the executable.
@@ -26,13 +45,16 @@ pub struct Command {
     pub about: &'static str,
     /// Its operands, as a synopsis shows them.
     pub operands: &'static str,
+    /// Its options.
+    pub options: &'static [Opt],
     job: Job,
 }
 
 impl Command {
     /// True when it looks at or changes the machine.
     fn needs_host(&self) -> bool {
-        matches!(self.job, Job::Boot | Job::Helper(_))
+        let jobs = [Job::Boot, Job::Settle, Job::Guard, Job::Upgrade];
+        jobs.contains(&self.job) || matches!(self.job, Job::Helper(_))
     }
 }
 
@@ -42,46 +64,88 @@ pub const COMMANDS: &[Command] = &[
         name: "boot",
         about: "Run all helpers, as rc(8) does at boot.",
         operands: "",
+        options: &[],
         job: Job::Boot,
     },
     Command {
         name: "osdrive",
         about: "Find the OS drive, its slots and its recovery copy.",
         operands: "",
+        options: &[],
         job: Job::Helper(Helper::OsDrive),
     },
     Command {
         name: "pools",
         about: "Wait for the disks of the known pools and import them.",
         operands: "",
+        options: &[],
         job: Job::Helper(Helper::Pools),
     },
     Command {
         name: "cfg",
         about: "Mount /cfg and lay it over /etc.",
         operands: "",
+        options: &[],
         job: Job::Helper(Helper::Cfg),
     },
     Command {
         name: "var",
         about: "Mount /var and what belongs on it.",
         operands: "",
+        options: &[],
         job: Job::Helper(Helper::Var),
     },
     Command {
         name: "etclocal",
         about: "Make /usr/local/etc lead to /etc/local.",
         operands: "",
+        options: &[],
         job: Job::Helper(Helper::EtcLocal),
+    },
+    Command {
+        name: "upgrade",
+        about: "Install a release in the other slot, try it, keep it, go back.",
+        operands: "[command] [FILE|-]",
+        options: &[
+            Opt { name: "force", value: None, about: "Try an image again that failed a trial." },
+            Opt { name: "reboot", value: None, about: "Restart the machine when all is ready." },
+            Opt {
+                name: "progress-fd",
+                value: Some("FD"),
+                about: "Report progress there, as lines of JSON.",
+            },
+        ],
+        job: Job::Upgrade,
+    },
+    Command {
+        name: "settle",
+        about: "Keep a system on trial once it is healthy, or go back.",
+        operands: "",
+        options: &[],
+        job: Job::Settle,
+    },
+    Command {
+        name: "guard",
+        about: "Restart this machine at an uptime; a trial starts this.",
+        operands: "SECONDS",
+        options: &[],
+        job: Job::Guard,
     },
     Command {
         name: "explain",
         about: "Say what a code means: what happened, what to do.",
         operands: "[code ...]",
+        options: &[],
         job: Job::Explain,
     },
-    Command { name: "help", about: "Show this.", operands: "", job: Job::Help },
-    Command { name: "version", about: "Show the version.", operands: "", job: Job::Version },
+    Command { name: "help", about: "Show this.", operands: "", options: &[], job: Job::Help },
+    Command {
+        name: "version",
+        about: "Show the version.",
+        operands: "",
+        options: &[],
+        job: Job::Version,
+    },
 ];
 
 /// A command line, understood.
@@ -91,6 +155,14 @@ struct Invocation {
     verbose: bool,
     help: bool,
     operands: Vec<String>,
+    options: Vec<(&'static str, String)>,
+}
+
+impl Invocation {
+    /// The value of an option that was given.
+    fn option(&self, name: &str) -> Option<&str> {
+        self.options.iter().rev().find(|(one, _)| *one == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// Runs the command that `arguments` name: the first is the program's own name, which is the
@@ -118,11 +190,14 @@ fn dispatch(arguments: &[OsString], host: Option<&dyn Host>, out: &mut dyn Write
     };
     let mut console = Console::new(out, invocation.verbose);
     if invocation.help {
-        usage(&mut console);
+        match invocation.command.options.is_empty() {
+            true => usage(&mut console),
+            false => usage_of(invocation.command, &mut console),
+        }
         return Exit::Done.code();
     }
     let exit = match invocation.command.job {
-        Job::Boot | Job::Helper(_) => match host {
+        Job::Boot | Job::Helper(_) | Job::Settle | Job::Guard | Job::Upgrade => match host {
             Some(host) => on_host(&invocation, host, &mut console),
             None => {
                 let what = format!("{}: only on FreeBSD", invocation.command.name);
@@ -169,7 +244,7 @@ fn parse(arguments: &[OsString]) -> Result<Invocation, String> {
     let own = parser.bin_name().and_then(|name| name.rsplit('/').next().map(str::to_owned));
     let mut command = own.as_deref().and_then(linked);
     let (mut dry_run, mut verbose, mut help) = (false, false, false);
-    let mut operands = Vec::new();
+    let (mut operands, mut options) = (Vec::new(), Vec::new());
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
             Short('n') | Long("dry-run") => dry_run = true,
@@ -185,6 +260,18 @@ fn parse(arguments: &[OsString]) -> Result<Invocation, String> {
                     }
                 }
             }
+            Long(name) => {
+                let known = command.into_iter().flat_map(|command| command.options);
+                let found = known.into_iter().find(|option| option.name == name);
+                let Some(option) = found else {
+                    return Err(format!("invalid option '--{name}'"));
+                };
+                let value = match option.value {
+                    Some(_) => parser.value().map_err(|error| error.to_string())?,
+                    None => OsString::new(),
+                };
+                options.push((option.name, value.to_string_lossy().into_owned()));
+            }
             other => return Err(other.unexpected().to_string()),
         }
     }
@@ -198,7 +285,7 @@ fn parse(arguments: &[OsString]) -> Result<Invocation, String> {
     if let Some(word) = operands.first().filter(|_| command.operands.is_empty()) {
         return Err(format!("{}: takes no operand: {word}", command.name));
     }
-    Ok(Invocation { command, dry_run, verbose, help, operands })
+    Ok(Invocation { command, dry_run, verbose, help, operands, options })
 }
 
 /// The helper whose link this name is.
@@ -217,10 +304,76 @@ fn usage(console: &mut Console<'_>) {
     console.plain("  -h  show this      -n  show what would be done      -v  show every step");
 }
 
+/// How one command is used that has options of its own.
+fn usage_of(command: &Command, console: &mut Console<'_>) {
+    console.plain(&format!("usage: nanozfs {} [option ...] {}", command.name, command.operands));
+    console.plain("");
+    for (_, name, operand, about) in VERBS.iter().filter(|_| command.job == Job::Upgrade) {
+        console.plain(&format!("  {:<20} {about}", format!("{name} {operand}").trim_end()));
+    }
+    for option in command.options {
+        let name = format!("--{} {}", option.name, option.value.unwrap_or_default());
+        console.plain(&format!("  {:<20} {}", name.trim_end(), option.about));
+    }
+}
+
+/// The order that the command line of `upgrade` is.
+fn order(invocation: &Invocation) -> Result<Order, String> {
+    let progress_fd = match invocation.option("progress-fd").map(str::parse) {
+        None => None,
+        Some(Ok(number)) if number >= 0 => Some(number),
+        Some(_) => return Err("--progress-fd: not the number of a descriptor".to_owned()),
+    };
+    let (force, reboot) = (invocation.option("force"), invocation.option("reboot"));
+    let order = Order::parse(&invocation.operands)?;
+    Ok(Order { force: force.is_some(), reboot: reboot.is_some(), progress_fd, ..order })
+}
+
+/// `nanozfs guard`: restarts the machine at that uptime, and again, less kindly, when that does not
+/// help. Comes back only when it cannot.
+fn guard(invocation: &Invocation, host: &dyn Host, console: &mut Console<'_>) -> Exit {
+    let seconds = invocation.operands.first().and_then(|word| word.parse().ok());
+    let Some(deadline) = seconds.map(Duration::from_secs) else {
+        console.say("guard: at how many seconds after the start?");
+        return Exit::Usage;
+    };
+    let services = host.services();
+    services.detach();
+    while let Some(left) = deadline.checked_sub(host.uptime()).filter(|left| !left.is_zero()) {
+        services.sleep(left);
+    }
+    console.say("guard: the trial was not kept in time: restarting");
+    for orderly in [true, false] {
+        match services.reboot(orderly) {
+            Ok(()) => services.sleep(SHUTDOWN),
+            Err(error) => console.say(&format!("guard: {error}")),
+        }
+    }
+    Exit::Failed
+}
+
 /// A command that looks at the machine, and changes it unless `-n` was given.
 fn on_host(invocation: &Invocation, host: &dyn Host, console: &mut Console<'_>) -> Exit {
+    if invocation.command.job == Job::Guard {
+        return guard(invocation, host, console);
+    }
+    let order = match invocation.command.job == Job::Upgrade {
+        true => match order(invocation) {
+            Ok(order) => Some(order),
+            Err(why) => {
+                console.say(&why);
+                usage_of(invocation.command, console);
+                return Exit::Usage;
+            }
+        },
+        false => None,
+    };
     let act = !invocation.dry_run;
-    let lock = match act.then(|| host.lock()).transpose() {
+    // Settling waits for minutes, and takes the lock by itself when it has something to write.
+    let alone = order.as_ref().is_none_or(Order::acts)
+        && invocation.command.job != Job::Settle
+        && order.as_ref().and_then(|order| order.verb) != Some(Verb::Commit);
+    let lock = match (act && alone).then(|| host.lock()).transpose() {
         Ok(lock) => lock,
         Err(error) if error.kind == Kind::Busy => {
             console.finding(&Finding::new(Code::E05, "another nanozfs is at work on this machine"));
@@ -234,12 +387,14 @@ fn on_host(invocation: &Invocation, host: &dyn Host, console: &mut Console<'_>) 
     };
     let (config, findings) = Config::load(host);
     let mut boot = Boot::new(host, &config, console, act);
-    let mode = match invocation.command.job {
-        Job::Helper(helper) => boot.one(helper, findings),
-        _ => boot.all(findings),
+    let exit = match (invocation.command.job, &order) {
+        (Job::Helper(helper), _) => boot.one(helper, findings).exit(),
+        (Job::Settle, _) => settle::run(&mut boot),
+        (_, Some(order)) => command::run(&mut boot, order),
+        _ => boot.all(findings).exit(),
     };
     drop(lock);
-    mode.exit()
+    exit
 }
 
 /// Says what codes mean; without an operand, all of them.

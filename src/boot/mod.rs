@@ -21,6 +21,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::host::{Host, Result};
 use crate::report::{Code, Console, Finding, Impact, Mode};
+use crate::upgrade::trial;
 
 pub use action::Action;
 
@@ -116,7 +117,11 @@ impl<'a, 'c> Boot<'a, 'c> {
             self.find(finding);
         }
         let drive = self.helper(Helper::OsDrive, osdrive::step);
-        let pools = self.helper(Helper::Pools, pools::step);
+        let started = trial::begin(self, drive.as_ref());
+        let mut pools = self.helper(Helper::Pools, pools::step);
+        if !self.barrier {
+            pools = trial::step(self, started, pools);
+        }
         if self.barrier {
             for helper in [Helper::Cfg, Helper::Var] {
                 self.helper(helper, |_| ("known once the pools are imported".to_owned(), ()));

@@ -48,12 +48,21 @@ pub trait Services: Send + Sync {
     /// of the first.
     fn guard(&self, deadline: Duration) -> Result<()>;
 
+    /// [`Services::guard`] is at work.
+    fn is_guarded(&self) -> bool;
+
     /// Ends what [`Services::guard`] started. True when there was something to end.
     fn stand_down(&self) -> Result<bool>;
 
     /// rc(8), which started this process, has not come to its end yet. False when it did not
     /// start us.
     fn rc_is_running(&self) -> bool;
+
+    /// Leaves the session and the terminal of whoever started this process.
+    fn detach(&self);
+
+    /// Seconds since 1970, by a clock that may be wrong.
+    fn now(&self) -> i64;
 
     /// Waits.
     fn sleep(&self, time: Duration);

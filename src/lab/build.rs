@@ -101,6 +101,16 @@ impl Inner {
                 disk.trouble = if *damaged { Trouble::Damaged } else { Trouble::Unreadable };
             }
             Statement::InUse(path) => drop(self.machine.in_use.insert(path.clone())),
+            Statement::ServiceFails(name) if name == "nothing" => {
+                self.machine.failed_services.clear();
+            }
+            Statement::ServiceFails(name) => self.machine.failed_services.push(name.clone()),
+            Statement::Interface(interface) => {
+                self.machine.interfaces.retain(|one| one.name != interface.name);
+                self.machine.interfaces.push(interface.clone());
+            }
+            Statement::DefaultRoute(there) => self.machine.default_route = *there,
+            Statement::Wait(time) => self.time_passes(*time),
             Statement::Mend => {
                 self.machine.faults.clear();
                 self.machine.disks.iter_mut().for_each(|disk| disk.trouble = Trouble::None);

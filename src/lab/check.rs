@@ -85,6 +85,10 @@ impl Lab {
                 let count = last.programs;
                 (count > *most).then(|| format!("ran {count} programs, more than {most}"))
             }
+            Expect::Restarting(wanted) => {
+                let found = self.lock().machine.restarting;
+                differ("restarting", wanted, &found)
+            }
             Expect::Unchanged => {
                 let effect = last
                     .effects

@@ -9,7 +9,7 @@ use super::effects::{Cut, Failure, Fault, Target};
 use super::machine::Scheme;
 use super::statement::{Expect, Start, Statement, TopWords, Where};
 use super::tree::Thing;
-use crate::host::FileKind;
+use crate::host::{FileKind, Interface};
 
 /// The words of one statement, taken from the front, and its `name=value` options.
 pub(crate) struct Words {
@@ -171,6 +171,14 @@ impl Words {
             "kenv" => Statement::Kenv(self.next("a name")?, self.next("a value")?),
             "fault" => self.fault()?,
             "in-use" => Statement::InUse(self.path()?),
+            "service-fails" => Statement::ServiceFails(self.next("a service")?),
+            "interface" => {
+                let (up, has_address) = (self.flag("up"), self.flag("address"));
+                let name = self.next("an interface")?;
+                Statement::Interface(Interface { name, up, has_address })
+            }
+            "default-route" => Statement::DefaultRoute(self.next("yes or no")? == "yes"),
+            "wait" => Statement::Wait(time(&self.next("a time")?)?),
             "mend" => Statement::Mend,
             "boot" => Statement::Boot,
             "single-user" => Statement::SingleUser,
@@ -373,6 +381,8 @@ impl Words {
                 let word = self.next("a number")?;
                 Expect::Programs(word.parse().map_err(|_| format!("{word}: not a number"))?)
             }
+            "restarting" => Expect::Restarting(true),
+            "not-restarting" => Expect::Restarting(false),
             "unchanged" => Expect::Unchanged,
             "says" => Expect::Says(self.next("the words")?),
             "silent" => Expect::Silent(self.next("the words")?),

@@ -59,6 +59,10 @@ impl Services for Lab {
         Ok(())
     }
 
+    fn is_guarded(&self) -> bool {
+        Lab::lock(self).machine.guard.is_some()
+    }
+
     fn stand_down(&self) -> Result<bool> {
         let mut inner = Lab::lock(self);
         if inner.machine.guard.is_none() {
@@ -72,6 +76,12 @@ impl Services for Lab {
 
     fn rc_is_running(&self) -> bool {
         false
+    }
+
+    fn detach(&self) {}
+
+    fn now(&self) -> i64 {
+        Lab::lock(self).machine.now().seconds
     }
 
     fn sleep(&self, time: Duration) {
@@ -88,6 +98,14 @@ impl Services for Lab {
 }
 
 impl Inner {
+    /// Time in which only the guard of a trial may do something.
+    pub(crate) fn time_passes(&mut self, time: Duration) {
+        self.machine.uptime += time;
+        if self.machine.guard.is_some_and(|deadline| deadline <= self.machine.uptime) {
+            self.machine.restarting = true;
+        }
+    }
+
     /// What the running system knows is gone when it stops.
     pub(crate) fn services_stop(&mut self) {
         self.machine.guard = None;

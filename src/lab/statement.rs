@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::disks::OsDrive;
 use super::effects::{Cut, Fault};
 use super::tree::Thing;
+use crate::host::Interface;
 
 /// One statement. Those that build the machine come first, then what happens, then what is seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +63,14 @@ pub enum Statement {
     DiskFault { device: String, damaged: bool },
     /// `in-use /var`: some program has files open there.
     InUse(PathBuf),
+    /// `service-fails sshd`: rc cannot start it; `service-fails nothing`: it can start all.
+    ServiceFails(String),
+    /// `interface em0 up address`: an interface as it is now.
+    Interface(Interface),
+    /// `default-route yes`
+    DefaultRoute(bool),
+    /// `wait 600s`: time passes, and nobody does anything.
+    Wait(Duration),
     /// `mend`: nothing is wrong any more.
     Mend,
     /// `boot`: power on, and what rc does.
@@ -158,6 +167,8 @@ pub enum Expect {
     Waited(Duration, Duration),
     /// `programs 6`: the last run ran no more than that, each a fork and exec on FreeBSD.
     Programs(usize),
+    /// `restarting`: somebody asked for a restart. `not-restarting`: nobody did.
+    Restarting(bool),
     /// `unchanged`: by the last run.
     Unchanged,
     /// `says "text"`: the last run, wherever its lines are wrapped.

@@ -40,11 +40,13 @@ pub struct Image {
     pub digest: String,
 }
 
-/// A slot that was written completely, and has not been since.
+/// The slot that was written last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installed {
     /// The slot.
     pub slot: Role,
+    /// It was written to its end and checked. Otherwise the slot holds nothing that starts.
+    pub complete: bool,
     /// The drive it is on: its serial number, else its device name.
     pub drive: String,
     /// What it holds.
@@ -144,12 +146,19 @@ impl Journal {
         self.past.iter().rev().find(|past| past.end == End::Committed)
     }
 
+    /// What the other slot holds, when it can be started: written to its end, on this drive.
+    pub fn startable(&self, slot: Role, drive: &str) -> Option<&Installed> {
+        let same = |one: &&Installed| one.slot == slot && one.drive == drive && one.complete;
+        self.installed.as_ref().filter(same)
+    }
+
     /// The text of it.
     pub fn encode(&self) -> String {
         let mut text = String::from("v=1");
         if let Some(one) = &self.installed {
             text.push_str(";installed");
             put(&mut text, "slot", letter(one.slot));
+            put(&mut text, "complete", if one.complete { "yes" } else { "no" });
             put(&mut text, "drive", &one.drive);
             put_image(&mut text, &one.image);
         }
@@ -243,8 +252,8 @@ impl<'a> Record<'a> {
     }
 
     fn installed(&self) -> Result<Installed, String> {
-        let (slot, drive) = (self.role("slot")?, self.get("drive")?);
-        Ok(Installed { slot, drive, image: self.image()? })
+        let (slot, complete) = (self.role("slot")?, self.get("complete")? == "yes");
+        Ok(Installed { slot, complete, drive: self.get("drive")?, image: self.image()? })
     }
 
     fn past(&self) -> Result<Past, String> {
@@ -281,6 +290,25 @@ impl<'a> Record<'a> {
             drive: self.get("drive")?,
         })
     }
+}
+
+/// The name of a switch that begins at this time, in seconds since 1970: `20261121T101500Z`.
+pub fn id_of(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    let (days, time) = (seconds / 86_400, seconds % 86_400);
+    // Days are counted from a first of March, so that the leap day is the last of its year; 400
+    // years have 146,097 days.
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let day = days % 146_097;
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }
 
 /// `A` or `B`.
@@ -372,6 +400,7 @@ mod tests {
         let mut journal = Journal {
             installed: Some(Installed {
                 slot: Role::SlotB,
+                complete: true,
                 drive: "serial with spaces \u{e9}\n".to_owned(),
                 image: image("2.1"),
             }),
@@ -416,6 +445,22 @@ mod tests {
         }
         assert!(Journal::parse(&text.replace("to=B", "to=A")).is_err());
         assert!(Journal::parse(&text.replace("%20", "%2")).is_err());
+    }
+
+    #[test]
+    fn a_switch_is_named_after_its_time() {
+        let table = [
+            (0, "19700101T000000Z"),
+            (951_782_399, "20000228T235959Z"),
+            (951_782_400, "20000229T000000Z"),
+            (951_868_800, "20000301T000000Z"),
+            (1_795_256_100, "20261121T101500Z"),
+            (4_107_542_400, "21000301T000000Z"),
+            (-1, "19700101T000000Z"),
+        ];
+        for (seconds, name) in table {
+            assert_eq!(id_of(seconds), name);
+        }
     }
 
     #[test]

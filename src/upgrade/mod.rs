@@ -9,10 +9,15 @@
 //! decision ([`machine`]), actions through `Host`, a report. Going back is the same machine: a
 //! rollback is a trial of the old slot with the old data.
 
+pub mod command;
 pub mod data;
 pub mod health;
+pub mod install;
 pub mod journal;
 pub mod machine;
 pub mod release;
 pub mod select;
+pub mod settle;
 pub mod slot;
+pub mod switch;
+pub mod trial;

@@ -92,8 +92,8 @@ impl Player<'_> {
                 Some(waited) if waited + SLACK >= *from && waited <= *to + SLACK => None,
                 waited => Some(format!("waited {waited:?}, not {from:?} to {to:?}")),
             },
-            // A guest does not count them.
-            Expect::Programs(_) => None,
+            // A guest does not count programs, and restarts instead of being about to.
+            Expect::Programs(_) | Expect::Restarting(_) => None,
             Expect::Unchanged => {
                 self.last.changed.as_ref().map(|what| format!("the last run changed: {what}"))
             }

@@ -84,6 +84,11 @@ impl Play {
                     }
                     _ => None,
                 },
+                Statement::ServiceFails(_)
+                | Statement::Interface(_)
+                | Statement::DefaultRoute(_) => {
+                    Some("the services and the network of a guest are real")
+                }
                 Statement::Mend => Some("what is broken on a guest stays so"),
                 Statement::Detach(device) if on && device.starts_with("ada") => {
                     Some("AHCI of QEMU cannot lose a disk while the guest runs")

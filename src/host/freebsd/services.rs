@@ -64,11 +64,12 @@ impl Services for FreeBsd {
         self.set_kenv(GUARD, &child.id().to_string())
     }
 
+    fn is_guarded(&self) -> bool {
+        self.guard_pid().is_some_and(process::is_alive)
+    }
+
     fn stand_down(&self) -> Result<bool> {
-        let Some(pid) = self.kenv(GUARD).and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 1)
-        else {
-            return Ok(false);
-        };
+        let Some(pid) = self.guard_pid() else { return Ok(false) };
         let ended = process::signal(pid, process::Signal::SIGTERM).is_ok();
         self.set_kenv(GUARD, "0")?;
         Ok(ended)
@@ -76,6 +77,17 @@ impl Services for FreeBsd {
 
     fn rc_is_running(&self) -> bool {
         super::rc_pid().is_some_and(process::is_alive)
+    }
+
+    fn detach(&self) {
+        if let Err(error) = process::detach() {
+            log::debug!("{error}");
+        }
+    }
+
+    fn now(&self) -> i64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
     }
 
     fn sleep(&self, time: Duration) {
@@ -87,5 +99,11 @@ impl Services for FreeBsd {
             true => rc::shutdown(&*self.runner),
             false => rc::reboot(&*self.runner),
         }
+    }
+}
+
+impl FreeBsd {
+    fn guard_pid(&self) -> Option<u32> {
+        self.kenv(GUARD).and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 1)
     }
 }

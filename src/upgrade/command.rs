@@ -1,0 +1,271 @@
+//! `nanozfs upgrade`: what an administrator types.
+
+use super::journal::{Data, End, Past, Phase};
+use super::machine::Verdict;
+use super::{install, select, settle, switch, trial};
+use crate::boot::Boot;
+use crate::boot::osdrive::Role;
+use crate::report::{Code, Exit, Finding};
+
+/// What an administrator can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Shows what a release is, and whether this machine takes it.
+    Info,
+    /// Writes a release into the other slot.
+    Install,
+    /// Has the next boot try the other slot.
+    Arm,
+    /// Says what runs, what boots next, what can be gone back to.
+    Status,
+    /// Keeps the system on trial now.
+    Commit,
+    /// Goes back to the system and the data of before the last upgrade.
+    Rollback,
+    /// Calls off what is armed.
+    Cancel,
+    /// Shows how earlier switches ended.
+    Log,
+}
+
+/// The verbs: name, operand, what they do in one line.
+pub const VERBS: &[(Verb, &str, &str, &str)] = &[
+    (Verb::Info, "info", "FILE|-", "Show what a release is, and whether this machine takes it."),
+    (Verb::Install, "install", "FILE|-", "Write a release into the other slot."),
+    (Verb::Arm, "arm", "", "Take snapshots; the next boot tries the other slot."),
+    (Verb::Status, "status", "", "Say what runs, what boots next, what is kept."),
+    (Verb::Commit, "commit", "", "Keep the system on trial now."),
+    (Verb::Rollback, "rollback", "", "Go back to the system and data of before."),
+    (Verb::Cancel, "cancel", "", "Call off what is armed."),
+    (Verb::Log, "log", "", "Show how earlier switches ended."),
+];
+
+/// A command line, understood.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// What to do; without one, a file is installed and armed.
+    pub verb: Option<Verb>,
+    /// The release: a path, or `-` for standard input.
+    pub file: Option<String>,
+    /// Try an image again that failed a trial.
+    pub force: bool,
+    /// Restart the machine when that leads on.
+    pub reboot: bool,
+    /// Where progress goes as lines of JSON.
+    pub progress_fd: Option<i32>,
+}
+
+impl Order {
+    /// From the operands of the command line; the options are the caller's to fill in.
+    ///
+    /// # Errors
+    ///
+    /// What is missing or too much, in words.
+    pub fn parse(operands: &[String]) -> Result<Order, String> {
+        let (first, rest) = operands.split_first().ok_or("upgrade: what is to be done?")?;
+        let known = VERBS.iter().find(|(_, name, ..)| name == first);
+        let (verb, name, file) = match known {
+            Some((verb, name, "", _)) => (Some(*verb), *name, rest),
+            Some((verb, name, ..)) => {
+                let file = rest.first().ok_or_else(|| format!("upgrade {name}: which file?"))?;
+                let order =
+                    Order { verb: Some(*verb), file: Some(file.clone()), ..Order::default() };
+                return one_more(name, rest.get(1), order);
+            }
+            None if first.contains(['/', '.']) || first == "-" => {
+                let order = Order { file: Some(first.clone()), ..Order::default() };
+                return one_more("", rest.first(), order);
+            }
+            None => return Err(format!("upgrade: no such command: {first}")),
+        };
+        one_more(name, file.first(), Order { verb, ..Order::default() })
+    }
+
+    /// It changes something, so that nobody else may at the same time.
+    pub fn acts(&self) -> bool {
+        !matches!(self.verb, Some(Verb::Info | Verb::Status | Verb::Log))
+    }
+}
+
+fn one_more(name: &str, word: Option<&String>, order: Order) -> Result<Order, String> {
+    match word {
+        Some(word) => Err(format!("upgrade {name}: what is {word}?")),
+        None => Ok(order),
+    }
+}
+
+/// Does it.
+pub fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
+    let file = order.file.as_deref().unwrap_or("-");
+    let exit = match order.verb {
+        None => match install::run(boot, file, order) {
+            Exit::Done => switch::arm(boot, order.force),
+            exit => exit,
+        },
+        Some(Verb::Info) => install::info(boot, file),
+        Some(Verb::Install) => install::run(boot, file, order),
+        Some(Verb::Arm) => switch::arm(boot, order.force),
+        Some(Verb::Status) => return status(boot),
+        Some(Verb::Commit) => settle::keep(boot),
+        Some(Verb::Rollback) => switch::rollback(boot),
+        Some(Verb::Cancel) => switch::cancel(boot),
+        Some(Verb::Log) => return log(boot),
+    };
+    if exit == Exit::Done && boot.act {
+        restart(boot, order);
+    }
+    exit
+}
+
+/// Restarts, where that was asked for and leads on; otherwise says what does.
+fn restart(boot: &mut Boot<'_, '_>, order: &Order) {
+    if !matches!(order.verb, None | Some(Verb::Arm | Verb::Rollback)) {
+        return;
+    }
+    if !order.reboot {
+        return boot.console.say("next: reboot");
+    }
+    boot.console.say("restarting");
+    if let Err(error) = boot.host.services().reboot(true) {
+        let what = "the machine could not be restarted";
+        boot.find(Finding::failed(Code::E71, what, &error).next("reboot"));
+    }
+}
+
+/// Says what runs, what boots next, what is under way and what can be gone back to.
+fn status(boot: &mut Boot<'_, '_>) -> Exit {
+    let Some((started, pool, journal)) = trial::machine_now(boot) else { return Exit::Failed };
+    let verdict = trial::decide(&started, &journal).verdict;
+    let (running, other) = (started.running, select::opposite(started.running));
+    let holds = match journal.installed.as_ref().filter(|one| one.slot == other) {
+        Some(one) if one.drive != trial::drive_id(&started.drive) => {
+            "what the image of the drive brought".to_owned()
+        }
+        Some(one) if !one.complete => {
+            "nothing that starts: it was not written to its end".to_owned()
+        }
+        Some(one) => format!("{} {}", one.image.name, one.image.version),
+        None => "the system of before".to_owned(),
+    };
+    let image = journal.switch.as_ref().map(trial::image_name).unwrap_or_default();
+    let (state, next) = match verdict {
+        Verdict::Armed => (format!("armed: the next boot tries {}{image}", other.name()), "reboot"),
+        Verdict::Trial | Verdict::UnknownTrial => (
+            format!("TRIAL of {}{image}", running.name()),
+            "nanozfs upgrade commit, or: nanozfs upgrade rollback --reboot",
+        ),
+        Verdict::Back => ("a trial failed, going back is not finished".to_owned(), "reboot"),
+        Verdict::Kept => ("a trial is kept, which is not finished".to_owned(), "reboot"),
+        Verdict::Steady => ("no switch is under way".to_owned(), "nothing"),
+    };
+    let next_boot = select::next_boot(&started.selection);
+    let next_name = next_boot.map_or("what the loader finds", Role::name);
+    let mut lines = vec![
+        state,
+        format!("Running: {} of {}.", running.name(), started.drive.name()),
+        format!("{} holds {holds}.", capital(other.name())),
+        format!("The next boot goes to {next_name}."),
+        format!("The journal is on pool {}.", pool.name),
+    ];
+    if let Some(past) = journal.past.last() {
+        lines.push(format!("Last switch: {}.", ended(past)));
+    }
+    if started.selection.scheme == select::Scheme::Mbr && verdict == Verdict::Armed {
+        let key = started.selection.slot(running).index;
+        lines.push(format!(
+            "When that kernel does not start at all, boot0 needs a person: press F{key}."
+        ));
+    }
+    for (number, line) in lines.iter().enumerate() {
+        boot.console.item(number + 1, line, 72);
+    }
+    boot.console.item_named("Next", next, 72);
+    let expected = matches!(verdict, Verdict::Armed) || journal.switch.is_some();
+    if next_boot.is_some_and(|role| role != running)
+        && !expected
+        && verdict != Verdict::UnknownTrial
+    {
+        let what = format!(
+            "{running} runs, and the next boot goes to {next_name}",
+            running = running.name()
+        );
+        boot.find(Finding::new(Code::E77, what));
+    }
+    match verdict {
+        Verdict::Steady => Exit::Done,
+        _ => Exit::Trial,
+    }
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}
+
+/// One line about a switch that ended.
+fn ended(past: &Past) -> String {
+    let image = match past.image.name.is_empty() {
+        true => past.to.name().to_owned(),
+        false => format!("{} {} in {}", past.image.name, past.image.version, past.to.name()),
+    };
+    let data = match &past.data {
+        Data::Keep => String::new(),
+        Data::Restore(id) => format!(" with the data of {id}"),
+    };
+    let end = match past.end {
+        End::Committed => "kept",
+        End::Failed => "FAILED",
+        End::Cancelled => "called off",
+    };
+    let why = if past.why.is_empty() { String::new() } else { format!(": {}", past.why) };
+    format!("{} {image}{data} {end}{why}", past.id)
+}
+
+/// Shows how earlier switches ended, the newest last.
+fn log(boot: &mut Boot<'_, '_>) -> Exit {
+    let Some((_, _, journal)) = trial::machine_now(boot) else { return Exit::Failed };
+    for past in &journal.past {
+        boot.console.plain(&ended(past));
+    }
+    if let Some(switch) = &journal.switch {
+        let phase = match switch.phase {
+            Phase::Armed => "armed",
+            Phase::Trial => "on trial",
+            Phase::Committing => "being kept",
+        };
+        let image = trial::image_name(switch);
+        boot.console.plain(&format!("{} {}{image} {phase}", switch.id, switch.to.name()));
+    }
+    match journal.past.is_empty() && journal.switch.is_none() {
+        true => {
+            boot.console.say("no switch is remembered");
+            Exit::Nothing
+        }
+        false => Exit::Done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(words: &str) -> Result<Order, String> {
+        let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+        Order::parse(&words)
+    }
+
+    #[test]
+    fn what_is_typed_is_understood_or_refused_with_its_word() {
+        let file =
+            |verb, name: &str| Order { verb, file: Some(name.to_owned()), ..Order::default() };
+        assert_eq!(order("install -"), Ok(file(Some(Verb::Install), "-")));
+        assert_eq!(order("info /tmp/x.nzr"), Ok(file(Some(Verb::Info), "/tmp/x.nzr")));
+        assert_eq!(order("gate-2.1.nzr"), Ok(file(None, "gate-2.1.nzr")));
+        assert_eq!(order("arm"), Ok(Order { verb: Some(Verb::Arm), ..Order::default() }));
+        assert_eq!(order("instal x"), Err("upgrade: no such command: instal".to_owned()));
+        assert_eq!(order("install"), Err("upgrade install: which file?".to_owned()));
+        assert_eq!(order("arm now"), Err("upgrade arm: what is now?".to_owned()));
+        assert!(order("").is_err());
+    }
+}

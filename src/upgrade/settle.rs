@@ -1,0 +1,131 @@
+//! The end of a boot: a trial that is healthy is kept, another one is given up.
+
+use std::time::Duration;
+
+use super::health::{self, Check};
+use super::machine::{self, Decision, Verdict};
+use super::trial::{self, Started};
+use super::{journal::Journal, select};
+use crate::boot::Boot;
+use crate::boot::layout::KnownPool;
+use crate::host::Kind;
+use crate::report::{Code, Exit, Finding};
+
+/// Between two looks at what is not healthy yet.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// `nanozfs settle`: without a trial nothing. With one: waits for rc to end, checks until all is
+/// well and keeps the new system, or restarts into the old one when the time is over.
+pub fn run(boot: &mut Boot<'_, '_>) -> Exit {
+    let Some((verdict, slot)) = state(boot) else { return Exit::Nothing };
+    if !matches!(verdict, Verdict::Trial | Verdict::UnknownTrial) {
+        return Exit::Nothing;
+    }
+    let services = boot.host.services();
+    let deadline = boot.config.trial_limit;
+    while boot.act && services.rc_is_running() && boot.host.uptime() < deadline {
+        services.sleep(Duration::from_secs(1));
+    }
+    let mut told = Vec::new();
+    loop {
+        let checks = health::examine(boot.host, boot.config);
+        let problems: Vec<Check> =
+            checks.into_iter().filter(|check| check.problem.is_some()).collect();
+        if problems.is_empty() {
+            return keep(boot);
+        }
+        if problems != told {
+            tell(boot, &slot, &problems);
+            told = problems;
+        }
+        if !boot.act {
+            return Exit::Trial;
+        }
+        if boot.host.uptime() >= deadline {
+            return give_up(boot, &slot);
+        }
+        let left = deadline.saturating_sub(boot.host.uptime());
+        boot.host.services().sleep(AGAIN.min(left).max(Duration::from_millis(1)));
+    }
+}
+
+/// What this boot is, and the name of its slot. By itself, without a word when nothing is wrong.
+fn state(boot: &mut Boot<'_, '_>) -> Option<(Verdict, String)> {
+    let (started, _, journal) = trial::machine_now(boot)?;
+    let verdict = trial::decide(&started, &journal).verdict;
+    let image = journal.switch.as_ref().map(trial::image_name).unwrap_or_default();
+    Some((verdict, format!("{}{image}", started.running.name())))
+}
+
+fn tell(boot: &mut Boot<'_, '_>, slot: &str, problems: &[Check]) {
+    let mut finding = Finding::new(Code::E78, format!("the trial of {slot} is not healthy yet"));
+    for check in problems {
+        let problem = check.problem.as_deref().unwrap_or_default();
+        finding = finding.detail("check", format!("{}: {problem}", check.name));
+    }
+    boot.find(finding);
+}
+
+fn give_up(boot: &mut Boot<'_, '_>, slot: &str) -> Exit {
+    let limit = boot.config.trial_limit.as_secs();
+    boot.console.say(&format!("settle: {slot} is not kept: {limit} s are over; restarting"));
+    match boot.host.services().reboot(true) {
+        Ok(()) => Exit::Failed,
+        Err(error) => {
+            let what = "the machine could not be restarted";
+            boot.find(Finding::failed(Code::E71, what, &error).next("reboot"));
+            Exit::Failed
+        }
+    }
+}
+
+/// Keeps the system that is running: by `settle`, or by hand.
+pub fn keep(boot: &mut Boot<'_, '_>) -> Exit {
+    let lock = match boot.act.then(|| boot.host.lock()).transpose() {
+        Err(error) if error.kind == Kind::Busy => {
+            boot.find(Finding::new(Code::E05, "another nanozfs is at work on this machine"));
+            return Exit::Busy;
+        }
+        lock => lock,
+    };
+    let Some((mut started, pool, journal)) = trial::machine_now(boot) else {
+        return Exit::Failed;
+    };
+    let exit = keep_now(boot, &mut started, &pool, journal);
+    drop(lock);
+    exit
+}
+
+fn keep_now(
+    boot: &mut Boot<'_, '_>,
+    started: &mut Started,
+    pool: &KnownPool,
+    journal: Journal,
+) -> Exit {
+    let decision = trial::decide(started, &journal);
+    let steps = match (decision.verdict, &journal.switch) {
+        (Verdict::Trial, Some(switch)) => machine::keep(switch),
+        (Verdict::UnknownTrial, _) => vec![machine::Step::Settle(started.running)],
+        _ => {
+            boot.console.say("no system is on trial");
+            return Exit::Nothing;
+        }
+    };
+    let image = journal.switch.as_ref().map(trial::image_name).unwrap_or_default();
+    let root = format!("{}/{}", pool.name, boot.config.dataset);
+    let decision = Decision { verdict: decision.verdict, steps };
+    if !trial::take(boot, started, &root, journal, &decision) {
+        return Exit::Failed;
+    }
+    if boot.act {
+        if let Err(error) = boot.host.services().stand_down() {
+            let what = "the guard of the trial could not be ended: it restarts this machine";
+            boot.find(Finding::failed(Code::E71, what, &error));
+        }
+        let slot = started.running.name();
+        let other = select::opposite(started.running).name();
+        boot.console
+            .say(&format!("{slot}{image} is kept; {other} and the data of before are, too"));
+    }
+    Exit::Done
+}
