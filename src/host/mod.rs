@@ -104,7 +104,7 @@ pub trait Host: Send + Sync {
     /// Unmounts what is on `at`; [`Kind::Busy`] when it is in use, and nothing has changed then.
     fn unmount(&self, at: &Path) -> Result<()>;
 
-    /// Sets a user property of a dataset (`zfs set`), one transaction on the pool.
+    /// Sets a property of a dataset (`zfs set`), one transaction on the pool.
     fn set_property(&self, dataset: &str, name: &str, value: &str) -> Result<()>;
 
     /// Sets a variable of the kernel's environment, until the machine stops.

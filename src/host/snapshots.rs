@@ -14,12 +14,13 @@ pub trait Snapshots: Send + Sync {
     /// Fails when one of them exists.
     fn take(&self, snapshots: &[String]) -> Result<()>;
 
-    /// Renames a dataset with everything below it, in one transaction. [`super::Kind::Busy`] when it
-    /// cannot be unmounted and its mount point would change.
+    /// Renames a dataset with everything below it, in one transaction. What is mounted stays mounted
+    /// where it is, under the new name (`zfs rename -u`).
     fn rename(&self, from: &str, to: &str) -> Result<()>;
 
     /// Makes a dataset of a snapshot, with these properties: a clone inherits none from its origin.
-    /// Mounts nothing.
+    /// Mounts nothing when `canmount=noauto` is among them. *Two* transactions: when the power goes
+    /// between them, the dataset is there without any of the properties.
     fn clone_to(
         &self,
         snapshot: &str,
@@ -30,12 +31,17 @@ pub trait Snapshots: Send + Sync {
     /// Lets a clone and its origin change places (`zfs promote`): the snapshots move to the clone.
     fn promote(&self, dataset: &str) -> Result<()>;
 
-    /// Makes an empty dataset with these properties. Mounts nothing.
+    /// Makes an empty dataset with these properties. Mounts nothing. Two transactions, as with
+    /// [`Snapshots::clone_to`].
     fn create(&self, dataset: &str, properties: &[(String, String)]) -> Result<()>;
 
-    /// The properties that are set on `dataset` itself, native and user ones; nothing inherited.
-    fn local_properties(&self, dataset: &str) -> Result<Vec<Property>>;
+    /// The properties of `root` and of every file system and volume below it, parents first: those
+    /// that are set on the dataset itself, native and user ones, and those that cannot be set
+    /// (`type`, `origin`, `used`, ...). Nothing inherited, no defaults. Empty when `root` does not
+    /// exist.
+    fn properties(&self, root: &str) -> Result<Vec<Property>>;
 
-    /// Destroys a dataset with everything below it, or a snapshot.
+    /// Destroys a dataset with everything below it, or a snapshot. Refused while a clone elsewhere
+    /// depends on it. One transaction for each dataset: running it again goes on with it.
     fn destroy(&self, name: &str) -> Result<()>;
 }

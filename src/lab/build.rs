@@ -51,26 +51,26 @@ impl Inner {
             Statement::Dataset { name, settings, encrypted, key } => {
                 let dataset = self.add_dataset(name)?;
                 (dataset.encrypted, dataset.key) = (*encrypted, *key);
-                for (name, value) in settings {
-                    match name.as_str() {
-                        "canmount" => dataset.canmount.clone_from(value),
-                        "mountpoint" => dataset.mountpoint.clone_from(value),
-                        _ => drop(dataset.user.insert(name.clone(), value.clone())),
-                    }
-                }
+                dataset.local.entry("mountpoint".to_owned()).or_insert("none".to_owned());
+                dataset.local.extend(settings.iter().cloned());
+                dataset.local.retain(|_, value| value != "inherit");
             }
+            Statement::Property { dataset, name, value } => {
+                self.change_property(dataset, name, value)?;
+            }
+            Statement::Snapshot(names) => self.snapshot(names)?,
             Statement::Destroy(name) => {
                 let gone = |one: &super::machine::Dataset| Path::new(&one.name).starts_with(name);
                 let mut trees = Vec::new();
                 for pool in &mut self.machine.pools {
                     let datasets = pool.datasets.iter().filter(|one| gone(one));
-                    trees.extend(datasets.map(|one| one.tree.clone()));
+                    for one in datasets {
+                        trees.extend(one.snapshots.iter().map(|one| one.tree.clone()));
+                        trees.push(one.tree.clone());
+                    }
                     pool.datasets.retain(|one| !gone(one));
                 }
-                for tree in trees {
-                    self.machine.trees.remove(&tree);
-                    std::fs::remove_dir_all(self.root.join(tree))?;
-                }
+                self.drop_trees(&trees)?;
             }
             Statement::Put { place, path, thing, mode, owner } => {
                 for (tree, below) in self.places(place, path)? {
@@ -118,6 +118,24 @@ impl Inner {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// A property from outside: `available` is the space in the pool.
+    fn change_property(&mut self, dataset: &str, name: &str, value: &str) -> io::Result<()> {
+        let missing = || io::Error::other(format!("there is no dataset {dataset}"));
+        let has =
+            |pool: &&mut super::machine::Pool| pool.datasets.iter().any(|one| one.name == dataset);
+        let mut pools: Vec<_> = self.machine.pools.iter_mut().filter(has).collect();
+        // The imported one is meant, else the newest.
+        pools.sort_by_key(|pool| pool.imported);
+        let pool = pools.pop().ok_or_else(missing)?;
+        if name == "available" {
+            pool.available = value.parse().map_err(|_| io::Error::other("not a number"))?;
+            return Ok(());
+        }
+        let found = pool.datasets.iter_mut().find(|one| one.name == dataset);
+        found.ok_or_else(missing)?.local.insert(name.to_owned(), value.to_owned());
+        Ok(())
     }
 
     fn start(&mut self, part: &Start) {

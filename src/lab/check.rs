@@ -58,6 +58,18 @@ impl Lab {
             Expect::Absent(path) => {
                 self.stat(path).ok().map(|_| format!("{} is there", path.display()))
             }
+            Expect::Dataset(name) | Expect::Snapshot(name) => {
+                (!self.lock().machine.has(name)).then(|| format!("there is no {name}"))
+            }
+            Expect::NoDataset(name) => {
+                self.lock().machine.has(name).then(|| format!("{name} is there"))
+            }
+            Expect::Property { dataset, name, value } => {
+                let inner = self.lock();
+                let found = inner.machine.dataset(dataset);
+                let found = found.and_then(|one| one.local.get(name).cloned());
+                differ(&format!("{name} of {dataset}"), &Some(value.clone()), &found)
+            }
             Expect::Imported(pool) => {
                 let pools = &self.lock().machine.pools;
                 let found = pools.iter().any(|one| one.name == *pool && one.imported);

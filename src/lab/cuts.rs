@@ -285,12 +285,30 @@ fn lost(usual: &Usual, found: &State, with_etc: bool) -> Option<String> {
     });
     for (name, line) in before {
         let now = found.lines.get(name);
-        if now != Some(line) && now != usual.last.lines.get(name) {
+        if now != Some(line) && now != usual.last.lines.get(name) && !aside(found, name, line) {
             let now = now.map_or("gone", String::as_str);
             return Some(format!("{name}: {line} -> {now}"));
         }
     }
     None
+}
+
+/// True when the dataset of this file is not there and another one has the file: it was renamed.
+fn aside(found: &State, name: &str, line: &str) -> bool {
+    let Some((dataset, path)) = name.split_once(" ") else { return false };
+    let Some((store, own)) = dataset.strip_prefix("pools/").and_then(|at| at.split_once("/@"))
+    else {
+        return false;
+    };
+    let start = format!("pools/{store}/@");
+    let other = |(other, there): (&String, &String)| {
+        other.starts_with(&start)
+            && other.split_once(' ').map(|(_, path)| path) == Some(path)
+            && there == line
+    };
+    let (start_of, end) = (format!("dataset {store} "), format!("/{}", own.replace('+', "/")));
+    let is_there = |line: &String| line.starts_with(&start_of) && line.ends_with(&end);
+    !found.lines.keys().any(is_there) && found.lines.iter().any(other)
 }
 
 /// Where many small files are made fastest: in memory, when there is such a place.

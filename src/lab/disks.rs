@@ -160,6 +160,7 @@ impl Inner {
             txg: 100,
             imported: false,
             datasets: Vec::new(),
+            available: 1 << 30,
         });
     }
 
@@ -210,16 +211,19 @@ impl Inner {
             self.make_tree(&tree, false)?;
             let made = Dataset {
                 name: part.to_owned(),
-                canmount: if part == pool_name { "on" } else { "noauto" }.to_owned(),
-                mountpoint: "none".to_owned(),
+                local: match part == pool_name {
+                    true => [("mountpoint".to_owned(), "none".to_owned())].into(),
+                    false => [("canmount".to_owned(), "noauto".to_owned())].into(),
+                },
                 encrypted: false,
                 key: true,
-                user: std::collections::BTreeMap::new(),
                 tree,
+                origin: None,
+                snapshots: Vec::new(),
             };
             let pool = self.machine.pools.get_mut(at).ok_or_else(missing)?;
             pool.datasets.push(made);
-            pool.datasets.sort_by(|a, b| a.name.split('/').cmp(b.name.split('/')));
+            pool.sort();
         }
         let pool = self.machine.pools.get_mut(at).ok_or_else(missing)?;
         pool.datasets.iter_mut().find(|dataset| dataset.name == name).ok_or_else(missing)

@@ -138,7 +138,8 @@ impl Effect {
     }
 
     fn of_files(&self) -> bool {
-        !matches!(self.verb, "import" | "mount" | "unmount" | "set" | "kenv" | "run" | "signal")
+        let other = ["import", "mount", "unmount", "set", "kenv", "run", "signal"];
+        !other.contains(&self.verb) && !self.verb.starts_with("zfs ")
     }
 }
 

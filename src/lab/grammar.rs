@@ -158,6 +158,12 @@ impl Words {
                 pool: self.next("a pool")?,
             },
             "dataset" => self.dataset()?,
+            "property" => Statement::Property {
+                dataset: self.next("a dataset")?,
+                name: self.next("a property")?,
+                value: self.next("a value")?,
+            },
+            "snapshot" => Statement::Snapshot(std::mem::take(&mut self.plain).into()),
             "destroy" => Statement::Destroy(self.next("a dataset")?),
             "file" | "dir" | "link" | "fifo" | "device" => self.put(verb)?,
             "remove" => Statement::Remove { place: self.place()?, path: self.path()? },
@@ -348,6 +354,14 @@ impl Words {
                 Expect::Link { path: self.path()?, target: PathBuf::from(self.next("a target")?) }
             }
             "absent" => Expect::Absent(self.path()?),
+            "dataset" => Expect::Dataset(self.next("a dataset")?),
+            "no-dataset" => Expect::NoDataset(self.next("a dataset or snapshot")?),
+            "snapshot" => Expect::Snapshot(self.next("a snapshot")?),
+            "property" => Expect::Property {
+                dataset: self.next("a dataset")?,
+                name: self.next("a property")?,
+                value: self.next("a value")?,
+            },
             "imported" => Expect::Imported(self.next("a pool")?),
             "untouched" => Expect::Untouched(self.next("a pool")?),
             "waited" => {

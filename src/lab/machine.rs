@@ -190,6 +190,35 @@ pub struct Pool {
     pub imported: bool,
     /// Its datasets, parents first.
     pub datasets: Vec<Dataset>,
+    /// Bytes that fit.
+    pub available: u64,
+}
+
+impl Pool {
+    /// The nearest dataset at or above `name` on which this property is set, and its value.
+    pub fn setting(&self, name: &str, property: &str) -> Option<(&str, &str)> {
+        let above = std::path::Path::new(name).ancestors().filter_map(std::path::Path::to_str);
+        above
+            .filter_map(|name| self.datasets.iter().find(|other| other.name == name))
+            .find_map(|other| Some((other.name.as_str(), other.local.get(property)?.as_str())))
+    }
+
+    /// The property `mountpoint`, inherited or not.
+    pub fn mountpoint(&self, name: &str) -> String {
+        match self.setting(name, "mountpoint") {
+            Some((from, value)) if value.starts_with('/') => {
+                let below = name.strip_prefix(from).unwrap_or_default();
+                format!("{}{below}", value.trim_end_matches('/'))
+            }
+            Some((_, value)) => value.to_owned(),
+            None => format!("/{name}"),
+        }
+    }
+
+    /// Brings the datasets in order: parents first, by name.
+    pub fn sort(&mut self) {
+        self.datasets.sort_by(|a, b| a.name.split('/').cmp(b.name.split('/')));
+    }
 }
 
 /// A top-level vdev.
@@ -237,17 +266,28 @@ pub struct Leaf {
 pub struct Dataset {
     /// Full name.
     pub name: String,
-    /// Property `canmount`.
-    pub canmount: String,
-    /// Property `mountpoint`.
-    pub mountpoint: String,
+    /// The properties set on it, native and user ones.
+    pub local: BTreeMap<String, String>,
     /// Its content is encrypted.
     pub encrypted: bool,
     /// Its key is loaded.
     pub key: bool,
-    /// User properties.
-    pub user: BTreeMap<String, String>,
     /// Its files: a key of [`Machine::trees`].
+    pub tree: String,
+    /// The snapshot that it is a clone of, in full.
+    pub origin: Option<String>,
+    /// Its snapshots, oldest first.
+    pub snapshots: Vec<Snapshot>,
+}
+
+/// A snapshot of a dataset.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Its own name, behind the `@`.
+    pub name: String,
+    /// When it was taken, in seconds since 1970.
+    pub taken: i64,
+    /// Its files, which do not change any more: a key of [`Machine::trees`].
     pub tree: String,
 }
 
@@ -315,6 +355,29 @@ impl Machine {
             .position(|disk| disk.attached && disk.device == name)
             .or_else(|| self.disks.iter().position(|disk| disk.id == name))?;
         self.disks.get_mut(at)
+    }
+
+    /// True when there is a dataset or snapshot with this name.
+    pub fn has(&self, name: &str) -> bool {
+        let (dataset, snapshot) = match name.split_once('@') {
+            Some((dataset, snapshot)) => (dataset, Some(snapshot)),
+            None => (name, None),
+        };
+        self.dataset(dataset).is_some_and(|dataset| {
+            snapshot.is_none_or(|name| dataset.snapshots.iter().any(|one| one.name == name))
+        })
+    }
+
+    /// The dataset with this name, of an imported pool.
+    pub fn open(&self, name: &str) -> Option<&Dataset> {
+        let pools = self.pools.iter().filter(|pool| pool.imported);
+        pools.flat_map(|pool| &pool.datasets).find(|dataset| dataset.name == name)
+    }
+
+    /// The same, to be changed.
+    pub fn open_mut(&mut self, name: &str) -> Option<&mut Dataset> {
+        let pools = self.pools.iter_mut().filter(|pool| pool.imported);
+        pools.flat_map(|pool| &mut pool.datasets).find(|dataset| dataset.name == name)
     }
 
     /// The dataset with this name: that of an imported pool, else that of the newest.

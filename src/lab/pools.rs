@@ -143,7 +143,7 @@ impl Inner {
     }
 
     /// The answer of a program, or what is wrong with it.
-    fn answer(&mut self, program: &str, doing: &str, text: String) -> Result<String> {
+    pub(crate) fn answer(&mut self, program: &str, doing: &str, text: String) -> Result<String> {
         let limit = Duration::from_secs(30);
         self.machine.uptime += LIST;
         match self.program(program) {
@@ -175,15 +175,13 @@ impl Inner {
             if !Path::new(&dataset.name).starts_with(root) {
                 continue;
             }
-            let above = Path::new(&dataset.name).ancestors().filter_map(Path::to_str);
-            let inherited = above
-                .filter_map(|name| pool.datasets.iter().find(|other| other.name == name))
-                .find_map(|other| other.user.get("org.nanozfs:disks"));
+            let disks = pool.setting(&dataset.name, "org.nanozfs:disks");
             let mounted = self.is_mounted(&dataset.name);
+            let mountpoint = pool.mountpoint(&dataset.name);
             let columns = [
                 dataset.name.as_str(),
-                &dataset.canmount,
-                &dataset.mountpoint,
+                dataset.local.get("canmount").map_or("on", String::as_str),
+                &mountpoint,
                 if mounted { "yes" } else { "no" },
                 if dataset.encrypted { "aes-256-gcm" } else { "off" },
                 match (dataset.encrypted, dataset.key) {
@@ -191,7 +189,7 @@ impl Inner {
                     (true, true) => "available",
                     (true, false) => "unavailable",
                 },
-                inherited.map_or("-", String::as_str),
+                disks.map_or("-", |(_, value)| value),
             ];
             text.push_str(&columns.join("\t"));
             text.push('\n');
@@ -215,13 +213,12 @@ impl Inner {
         }
         self.gate_host(Effect::new("set", format!("{name} of {dataset}")), limit)?;
         self.machine.uptime += SET;
-        let pools = self.machine.pools.iter_mut().filter(|pool| pool.imported);
-        let found = pools.flat_map(|pool| &mut pool.datasets).find(|one| one.name == dataset);
-        let Some(found) = found else {
+        let Some(found) = self.machine.open_mut(dataset) else {
             let why = format!("cannot open '{dataset}': dataset does not exist");
-            return Err(Error::new(Kind::Refused, doing, why));
+            return Err(Error::new(Kind::NotFound, doing, why));
         };
-        found.user.insert(name.to_owned(), value.to_owned());
+        found.local.insert(name.to_owned(), value.to_owned());
+        self.transacted(dataset);
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::disks::number_of;
+use super::machine::{Dataset, Pool};
 use super::tree;
 use super::{Inner, Lab};
 use crate::host::{FileKind, RealFiles, Stat};
@@ -63,6 +64,27 @@ impl Lab {
         Ok(state)
     }
 
+    /// The content of a dataset or snapshot, as one number; none when it is not there. The record of
+    /// the boots does not count.
+    ///
+    /// # Errors
+    ///
+    /// When the lab's directory cannot be read.
+    pub fn content(&self, name: &str) -> io::Result<Option<String>> {
+        let inner = self.lock();
+        let (dataset, snapshot) = name.split_once('@').unwrap_or((name, ""));
+        let Some(found) = inner.machine.dataset(dataset) else { return Ok(None) };
+        let taken = found.snapshots.iter().find(|taken| taken.name == snapshot);
+        let tree = match (taken, snapshot) {
+            (Some(taken), _) => &taken.tree,
+            (None, "") => &found.tree,
+            (None, _) => return Ok(None),
+        };
+        let mut files = State::default();
+        inner.tree_state(&mut files, tree, &found.name.replace('/', "+"))?;
+        Ok(Some(digest(files.lines.iter())))
+    }
+
     /// What is on the machine's disks, and would be there after an orderly shutdown.
     ///
     /// # Errors
@@ -76,9 +98,20 @@ impl Lab {
 impl Inner {
     fn disk_state(&self) -> io::Result<State> {
         let mut state = State::default();
+        let mut names: BTreeMap<&String, Option<String>> = BTreeMap::new();
+        for pool in &self.machine.pools {
+            for dataset in &pool.datasets {
+                names.insert(&dataset.tree, Some(shown(pool, dataset)));
+                names.extend(dataset.snapshots.iter().map(|taken| (&taken.tree, None)));
+            }
+        }
         for (name, tree) in &self.machine.trees {
-            if !tree.memory {
-                self.tree_state(&mut state, name, name)?;
+            match names.get(name) {
+                _ if tree.memory => {}
+                None => self.tree_state(&mut state, name, name)?,
+                Some(Some(shown)) => self.tree_state(&mut state, name, shown)?,
+                // One line says it all, below.
+                Some(None) => {}
             }
         }
         for pool in &self.machine.pools {
@@ -90,9 +123,17 @@ impl Inner {
                 state.lines.insert(format!("{place} disk {}", leaf.guid), line);
             }
             for dataset in &pool.datasets {
-                let user = dataset.user.iter().map(|(name, value)| format!("{name}={value}"));
-                let line = user.collect::<Vec<_>>().join(" ");
+                let local = dataset.local.iter().map(|(name, value)| format!("{name}={value}"));
+                let origin = dataset.origin.iter().map(|origin| format!("origin={origin}"));
+                let line = local.chain(origin).collect::<Vec<_>>().join(" ");
                 state.lines.insert(format!("dataset {} {}", pool.store, dataset.name), line);
+                for taken in &dataset.snapshots {
+                    let mut files = State::default();
+                    self.tree_state(&mut files, &taken.tree, &shown(pool, dataset))?;
+                    let place = format!("snapshot {} {}@{}", pool.store, dataset.name, taken.name);
+                    let digest = digest(files.lines.iter());
+                    state.lines.insert(place, format!("{} files, {digest}", files.lines.len()));
+                }
             }
         }
         Ok(state)
@@ -100,7 +141,7 @@ impl Inner {
 
     fn tree_state(&self, state: &mut State, tree: &str, shown: &str) -> io::Result<()> {
         for path in tree::paths(&self.root.join(tree))? {
-            if self.is_record(tree, shown, &path) {
+            if is_record(shown, &path) {
                 continue;
             }
             let line = self.file_state(tree, &path)?;
@@ -127,10 +168,24 @@ impl Inner {
             other => format!("{} {owner}", other.name()),
         })
     }
+}
 
-    /// True for the record of the boot, wherever `/var` is.
-    fn is_record(&self, tree: &str, shown: &str, path: &Path) -> bool {
-        let is_var = tree.ends_with("+var") || shown == "/var";
-        is_var && path.starts_with(RECORD)
-    }
+/// How the files of a dataset are shown.
+fn shown(pool: &Pool, dataset: &Dataset) -> String {
+    let rest = dataset.name.strip_prefix(&pool.name).unwrap_or(&dataset.name);
+    format!("pools/{}/@{}", pool.store, rest.trim_start_matches('/').replace('/', "+"))
+}
+
+/// One number for all the lines; paths count without what they are shown below.
+fn digest<'a>(lines: impl Iterator<Item = (&'a String, &'a String)>) -> String {
+    let line = |(name, line): (&'a String, &'a String)| {
+        format!("{} {line}\n", name.split_once(' ').map_or("", |(_, path)| path))
+    };
+    format!("{:016x}", number_of(&lines.map(line).collect::<String>()))
+}
+
+/// True for the record of the boot, wherever `/var` is.
+fn is_record(shown: &str, path: &Path) -> bool {
+    let is_var = shown.ends_with("+var") || shown.ends_with("-var") || shown == "/var";
+    is_var && path.starts_with(RECORD)
 }

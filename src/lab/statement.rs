@@ -39,10 +39,15 @@ pub enum Statement {
     Add { pool: String, top: TopWords },
     /// `last-used tank host=other`, `exported`, or `by=diskid`: under other device names.
     LastUsed { pool: String, host: Option<String>, exported: bool, by_diskid: bool },
-    /// `dataset tank/nano/var canmount=noauto encrypted`
+    /// `dataset tank/nano/var canmount=noauto mountpoint=/var encrypted`; without a mountpoint it has
+    /// none, with `mountpoint=inherit` its parent's.
     Dataset { name: String, settings: Vec<(String, String)>, encrypted: bool, key: bool },
     /// `destroy tank/nano/cfg`: with what is below it.
     Destroy(String),
+    /// `property tank/nano/var org.nanozfs:rollback off`; `available` is the space in the pool.
+    Property { dataset: String, name: String, value: String },
+    /// `snapshot tank/nano/var@daily`: somebody takes snapshots, all at once.
+    Snapshot(Vec<String>),
     /// `file WHERE PATH "content" mode=0600 owner=0:0`, and `dir`, `link`, `fifo`, `device`.
     Put { place: Where, path: PathBuf, thing: Thing, mode: u32, owner: (u32, u32) },
     /// `remove WHERE PATH`
@@ -137,6 +142,14 @@ pub enum Expect {
     Link { path: PathBuf, target: PathBuf },
     /// `absent PATH`
     Absent(PathBuf),
+    /// `dataset tank/nano/var`: it is there.
+    Dataset(String),
+    /// `no-dataset tank/nano/var`: no such dataset or snapshot.
+    NoDataset(String),
+    /// `snapshot tank/nano/var@daily`
+    Snapshot(String),
+    /// `property tank/nano/var canmount noauto`: set on the dataset itself.
+    Property { dataset: String, name: String, value: String },
     /// `imported tank`
     Imported(String),
     /// `untouched other`: never imported, nothing written to its disks.

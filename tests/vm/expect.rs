@@ -68,6 +68,19 @@ impl Player<'_> {
                 let ran = ask(&format!("stat {}", name(path)))?;
                 (ran.exit == 0).then(|| format!("{} is there", path.display()))
             }
+            Expect::Dataset(name) | Expect::Snapshot(name) => {
+                let ran = ask(&format!("zfs list -H -o name {name}"))?;
+                (ran.exit != 0).then(|| format!("there is no {name}"))
+            }
+            Expect::NoDataset(name) => {
+                let ran = ask(&format!("zfs list -H -o name {name}"))?;
+                (ran.exit == 0).then(|| format!("{name} is there"))
+            }
+            Expect::Property { dataset, name, value } => {
+                let get = format!("zfs get -H -s local,received -o value {name} {dataset}");
+                let found = ask(&get)?.output.trim_end_matches('\n').to_owned();
+                differ(&format!("{name} of {dataset}"), value, &found)
+            }
             Expect::Imported(pool) => {
                 let pool = self.real_guids(pool);
                 let ran = ask("zpool list -H -o name,guid")?;

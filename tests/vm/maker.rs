@@ -267,7 +267,7 @@ impl Script {
     ) -> Result<()> {
         let core = self.in_core(name)?;
         let mut options = String::new();
-        for (key, value) in settings {
+        for (key, value) in settings.iter().filter(|(_, value)| value != "inherit") {
             let _ = write!(options, " -o {}", quote(format!("{key}={value}").as_bytes()));
         }
         if !settings.iter().any(|(key, _)| key == "canmount") {
@@ -284,6 +284,13 @@ impl Script {
             ),
         };
         self.line(&create);
+        Ok(())
+    }
+
+    /// zfs(8) with these datasets or snapshots behind its arguments.
+    pub(crate) fn zfs(&mut self, arguments: &str, names: &[String]) -> Result<()> {
+        let names = names.iter().map(|name| self.in_core(name)).collect::<Result<Vec<_>>>()?;
+        self.line(&format!("zfs {arguments} {} || die zfs {arguments}", names.join(" ")));
         Ok(())
     }
 

@@ -235,6 +235,11 @@ impl Player<'_> {
             Statement::Dataset { name, settings, encrypted, .. } => {
                 self.script.dataset(name, settings, *encrypted)?;
             }
+            Statement::Property { dataset, name, value } => {
+                let setting = quote(format!("{name}={value}").as_bytes());
+                self.zfs(&format!("set {setting}"), std::slice::from_ref(dataset))?;
+            }
+            Statement::Snapshot(names) => self.zfs("snapshot", names)?,
             Statement::Destroy(name) => self.script.destroy(name)?,
             Statement::Put { place, path, thing, mode, owner } => {
                 for (below, path) in self.places(place, path)? {
@@ -442,6 +447,14 @@ impl Player<'_> {
             bail!("{line}: exit {}: {}", ran.exit, ran.output.trim());
         }
         Ok(())
+    }
+
+    /// zfs(8) with these datasets or snapshots, on the running guest or before its next start.
+    fn zfs(&mut self, arguments: &str, names: &[String]) -> Result<()> {
+        match self.guest.is_some() {
+            true => self.root(&Where::Here, &format!("zfs {arguments} {}", names.join(" "))),
+            false => self.script.zfs(arguments, names),
+        }
     }
 
     /// A program of the image that fails in the way that the story wants.

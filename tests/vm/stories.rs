@@ -88,6 +88,9 @@ impl Play {
                 Statement::Detach(device) if on && device.starts_with("ada") => {
                     Some("AHCI of QEMU cannot lose a disk while the guest runs")
                 }
+                Statement::Property { name, .. } if name == "available" => {
+                    Some("a real pool is as full as it is")
+                }
                 Statement::Dataset { encrypted: true, key: true, .. } => {
                     Some("a key that is loaded before the boot needs a person")
                 }

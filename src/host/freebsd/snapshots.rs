@@ -35,8 +35,8 @@ impl Snapshots for FreeBsd {
         zfs::create(&*self.runner, dataset, properties)
     }
 
-    fn local_properties(&self, dataset: &str) -> Result<Vec<Property>> {
-        zfs::local_properties(&*self.runner, dataset)
+    fn properties(&self, root: &str) -> Result<Vec<Property>> {
+        zfs::properties(&*self.runner, root)
     }
 
     fn destroy(&self, name: &str) -> Result<()> {

@@ -84,11 +84,26 @@ pub fn promote(runner: &dyn Runner, dataset: &str) -> Result<()> {
     run(runner, &zfs(["promote", dataset])).map(drop)
 }
 
-/// What is set on the dataset itself.
-pub fn local_properties(runner: &dyn Runner, dataset: &str) -> Result<Vec<Property>> {
-    let command = zfs(["get", "-Hp", "-s", "local,received", "-o", GET_COLUMNS, "all", dataset]);
-    let text = run(runner, &command)?;
-    parse_get(&text).map_err(|error| nonsense(&command, &error))
+/// What is set on `root` and on what is below it, and what they are; parents first.
+pub fn properties(runner: &dyn Runner, root: &str) -> Result<Vec<Property>> {
+    let command = zfs([
+        "get",
+        "-Hp",
+        "-r",
+        "-t",
+        "filesystem,volume",
+        "-s",
+        "local,received,none",
+        "-o",
+        GET_COLUMNS,
+        "all",
+        root,
+    ]);
+    match run(runner, &command) {
+        Ok(text) => parse_get(&text).map_err(|error| nonsense(&command, &error)),
+        Err(error) if error.kind == Kind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Destroys a dataset with everything below it, or a snapshot.
