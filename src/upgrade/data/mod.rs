@@ -36,6 +36,8 @@
 mod act;
 mod kept;
 mod plan;
+#[cfg(all(test, feature = "lab"))]
+mod power_cuts;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -325,7 +325,10 @@ fn complete(made: &Dataset, wanted: &[(String, String)]) -> Option<Step> {
     let others = wanted.iter().filter(|(name, _)| name != "canmount");
     let last = wanted.iter().filter(|(name, _)| name == "canmount");
     match made.local("canmount") {
-        None => set(made, "canmount", "noauto"),
+        None => {
+            let value = last.map(|(_, value)| value.as_str()).find(|value| *value != "on");
+            set(made, "canmount", value.unwrap_or("noauto"))
+        }
         Some(_) => {
             let (name, value) = others.chain(last).find(missing)?;
             set(made, name, value)
