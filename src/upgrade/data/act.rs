@@ -17,7 +17,8 @@ fn refused(goal: &Goal, why: String) -> Error {
     Error::new(Kind::Refused, doing, why)
 }
 
-/// Reaches the goal for the layout at `root` (`POOL/nano`); what there is afterwards. Each
+/// Reaches the goal for the layout at `root` (`POOL/nano`); what there is afterwards: the datasets
+/// as zfs(8) tells, the snapshots as they must be. Each
 /// transaction is on disk when it has been done. When one fails, or the power goes, what was done
 /// stays: running the same goal again goes on with it. Already reached is success.
 ///
@@ -34,8 +35,8 @@ pub fn run(host: &dyn Host, root: &str, goal: &Goal) -> Result<State> {
         perform(host, &step)?;
         state.apply(&step);
     }
-    // What zfs(8) made of it.
-    let state = State::read(host, root)?;
+    // What zfs(8) made of it. The snapshots are where the clones are.
+    state.datasets = State::of(root, host.snapshots().properties(root)?, Vec::new()).datasets;
     match next(&state, goal) {
         None => Ok(state),
         Some(step) => Err(refused(goal, format!("still to do: {step}"))),
