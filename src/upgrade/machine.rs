@@ -146,11 +146,14 @@ fn trial(facts: &Facts<'_>, switch: &Switch) -> Vec<Step> {
 /// The data as they were before the trial.
 fn back(switch: &Switch) -> Step {
     match switch.data {
-        Data::Keep => {
-            Step::Restore { snapshots: switch.id.clone(), keep_as: format!("{}-trial", switch.id) }
-        }
+        Data::Keep => Step::Restore { snapshots: switch.id.clone(), keep_as: tried(&switch.id) },
         Data::Restore(_) => Step::PutBack(switch.id.clone()),
     }
+}
+
+/// The name under which what a trial made of the data is kept, when the machine goes back.
+pub fn tried(id: &str) -> String {
+    format!("{id}-trial")
 }
 
 /// What keeps the slot that is running, once its health is decided.

@@ -1,6 +1,6 @@
 //! Leading the machine to the other slot, and calling that off: `upgrade arm`, `cancel`, `rollback`.
 
-use super::data;
+use super::data::Goal;
 use super::journal::{Data, End, Image, Journal, Phase, Switch};
 use super::machine::{self, Decision, Verdict};
 use super::select;
@@ -135,7 +135,8 @@ fn lead(
     }
     let root = format!("{}/{}", pool.name, boot.config.dataset);
     let id = fresh_id(boot, &journal);
-    if !data::take(boot, &root, &id) {
+    if let Err(error) = trial::data_goal(boot, &root, &Goal::Snapshot { id: id.clone() }) {
+        boot.find(Finding::failed(Code::E72, "no way back could be made for the data", &error));
         return Exit::Failed;
     }
     let drive = trial::drive_id(&started.drive).to_owned();

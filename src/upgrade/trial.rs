@@ -3,7 +3,7 @@
 //! [`machine`](super::machine) decides; here its steps are taken. Each is finished on the drive or
 //! the pool before the next one begins.
 
-use super::data;
+use super::data::{self, Goal};
 use super::journal::{Journal, PROPERTY, Phase, Switch};
 use super::machine::{self, Decision, Facts, Marks, Step, Verdict};
 use super::select::{self, Selection};
@@ -252,8 +252,14 @@ pub fn take(
                 set_phase(&mut journal, *phase);
                 write(boot, root, &journal)
             }
-            Step::Restore { snapshots, keep_as } => data::restore(boot, root, snapshots, keep_as),
-            Step::PutBack(kept) => data::put_back(boot, root, kept),
+            Step::Restore { snapshots, keep_as } => {
+                let (id, aside) = (snapshots.clone(), keep_as.clone());
+                exchange(boot, root, &Goal::Restore { id, aside })
+            }
+            Step::PutBack(kept) => {
+                let (id, aside) = (kept.clone(), machine::tried(kept));
+                exchange(boot, root, &Goal::PutBack { id, aside })
+            }
             Step::End(end, why) => {
                 journal.end(*end, why);
                 write(boot, root, &journal)
@@ -264,6 +270,33 @@ pub fn take(
         }
     }
     true
+}
+
+/// Exchanges the data. False, with a finding, when that did not come to its end.
+fn exchange(boot: &mut Boot<'_, '_>, root: &str, goal: &Goal) -> bool {
+    match data_goal(boot, root, goal) {
+        Ok(()) => true,
+        Err(error) => {
+            boot.find(Finding::failed(Code::E73, "the data of before are not in place", &error));
+            false
+        }
+    }
+}
+
+/// Reaches a goal of the data; for `-n` shows how.
+pub fn data_goal(boot: &mut Boot<'_, '_>, root: &str, goal: &Goal) -> crate::host::Result<()> {
+    let steps = data::dry_run(boot.host, root, goal)?;
+    for step in &steps {
+        match boot.act {
+            true => boot.console.detail(&step.to_string()),
+            false => boot.console.say(&format!("would {step}")),
+        }
+    }
+    if boot.act && !steps.is_empty() {
+        data::run(boot.host, root, goal)?;
+        boot.changed(steps.len());
+    }
+    Ok(())
 }
 
 fn set_phase(journal: &mut Journal, phase: Phase) {

@@ -46,9 +46,15 @@ pub fn take(runner: &dyn Runner, snapshots: &[String]) -> Result<()> {
     run(runner, &zfs(std::iter::once("snapshot").chain(names))).map(drop)
 }
 
-/// Renames without unmounting (`-u`): where it is mounted now does not change.
+/// Renames without unmounting (`-u`): where it is mounted now does not change. zfs(8) does not take
+/// `-u` for a volume, which is never mounted.
 pub fn rename(runner: &dyn Runner, from: &str, to: &str) -> Result<()> {
-    run(runner, &zfs(["rename", "-u", from, to])).map(drop)
+    match run(runner, &zfs(["rename", "-u", from, to])) {
+        Err(error) if error.why.contains("not applicable to datasets of this type") => {
+            run(runner, &zfs(["rename", from, to])).map(drop)
+        }
+        done => done.map(drop),
+    }
 }
 
 /// Makes a dataset of a snapshot; with `canmount=noauto` among the properties nothing is mounted.
@@ -58,21 +64,21 @@ pub fn clone(
     dataset: &str,
     properties: &[(String, String)],
 ) -> Result<()> {
-    with_properties(runner, "clone", properties, &[snapshot, dataset])
+    with_properties(runner, &["clone"], properties, &[snapshot, dataset])
 }
 
 /// Makes an empty dataset.
 pub fn create(runner: &dyn Runner, dataset: &str, properties: &[(String, String)]) -> Result<()> {
-    with_properties(runner, "create", properties, &["-u", dataset])
+    with_properties(runner, &["create", "-u"], properties, &[dataset])
 }
 
 fn with_properties(
     runner: &dyn Runner,
-    verb: &str,
+    verb: &[&str],
     properties: &[(String, String)],
     operands: &[&str],
 ) -> Result<()> {
-    let mut command = zfs([verb]);
+    let mut command = zfs(verb.iter().copied());
     for (name, value) in properties {
         command = command.args(["-o", &format!("{name}={value}")]);
     }
@@ -113,8 +119,159 @@ pub fn destroy(runner: &dyn Runner, name: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
     use super::*;
+    use crate::format::zfs::Source;
     use crate::host::command::Replay;
+
+    const A: &str = "20261121T101500Z";
+    const KEPT: &str = "tank/nano/kept/20261122T080000Z-var";
+
+    /// What OpenZFS 2.1.9 said while datasets were snapshotted, restored and put back, mounted and
+    /// in use.
+    fn recorded() -> Replay {
+        Replay::folder(&folder()).unwrap()
+    }
+
+    fn folder() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/freebsd-13.2/upgrade")
+    }
+
+    /// Only these, one after the other.
+    fn transcripts(names: [&str; 2]) -> Replay {
+        let add = |replay: Replay, name: &str| replay.transcript(&folder(), name).unwrap();
+        names.into_iter().fold(Replay::new(), add)
+    }
+
+    fn with(properties: &[(&str, &str)]) -> Vec<(String, String)> {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        properties.iter().map(own).collect()
+    }
+
+    #[test]
+    fn freebsd_13_2_restores_in_these_words() {
+        let real = recorded();
+        create(&real, "tank/nano/kept", &with(&[("canmount", "off"), ("mountpoint", "none")]))
+            .unwrap();
+        rename(&real, "tank/nano/var", KEPT).unwrap();
+        let snapshot = format!("{KEPT}@nanozfs-{A}");
+        let properties = with(&[("mountpoint", "/var"), ("canmount", "noauto")]);
+        clone(&real, &snapshot, "tank/nano/var", &properties).unwrap();
+        let properties = with(&[
+            ("quota", "104857600"),
+            ("recordsize", "16384"),
+            ("reservation", "4194304"),
+            ("org.nanozfs:note", "two  words"),
+            ("canmount", "noauto"),
+        ]);
+        let snapshot = format!("{KEPT}/db/app@nanozfs-{A}");
+        clone(&real, &snapshot, "tank/nano/var/db/app", &properties).unwrap();
+        rename(&real, &format!("{KEPT}/mail"), "tank/nano/var/mail").unwrap();
+        // A volume: not with -u.
+        rename(&real, &format!("{KEPT}/vol0"), "tank/nano/var/vol0").unwrap();
+        let calls = real.calls();
+        assert_eq!(calls.last().unwrap(), &format!("zfs rename {KEPT}/vol0 tank/nano/var/vol0"));
+    }
+
+    #[test]
+    fn freebsd_13_2_refuses_in_these_words() {
+        let real = recorded();
+        let var = ["cfg", "var", "var/db", "var/db/app", "var/log"];
+        let names = var.map(|name| format!("tank/nano/{name}@nanozfs-{A}"));
+        let twice = transcripts(["snapshot", "snapshot-again"]);
+        take(&twice, &names).unwrap();
+        let error = take(&twice, &names).unwrap_err();
+        let wanted = "cannot create snapshot 'tank/nano/cfg@nanozfs-20261121T101500Z': dataset \
+                      already exists";
+        assert_eq!((error.kind, error.why.as_str()), (Kind::Refused, wanted));
+        let none = format!("tank/nano/none@nanozfs-{A}");
+        assert_eq!(take(&real, &[none]).unwrap_err().kind, Kind::NotFound);
+        for (to, kind, why) in [
+            ("tank/nano/none/x", Kind::NotFound, "parent does not exist"),
+            ("tank/nano/cfg", Kind::Refused, "dataset already exists"),
+        ] {
+            let error = rename(&real, KEPT, to).unwrap_err();
+            assert!(error.kind == kind && error.why.ends_with(why), "{error}");
+        }
+        assert_eq!(
+            rename(&real, "tank/nano/none", "tank/nano/x").unwrap_err().kind,
+            Kind::NotFound
+        );
+        let promoted = transcripts(["promote", "promote-again"]);
+        promote(&promoted, "tank/nano/var").unwrap();
+        let error = promote(&promoted, "tank/nano/var").unwrap_err();
+        assert_eq!(error.why, "cannot promote 'tank/nano/var': not a cloned filesystem");
+        for (name, kind, why) in [
+            ("tank/nano/var", Kind::Refused, "filesystem has dependent clones"),
+            ("tank/nano/var@nanozfs-20261121T101500Z", Kind::Refused, "has dependent clones"),
+            ("tank/nano/kept/busy", Kind::Busy, "pool or dataset is busy"),
+            ("tank/nano/none", Kind::NotFound, "dataset does not exist"),
+        ] {
+            let error = destroy(&real, name).unwrap_err();
+            assert!(error.kind == kind && error.why.ends_with(why), "{error}");
+        }
+        // What shares the key of another encryption root stays below it.
+        let (from, to) = ("tank/enc/kept/20261122T080000Z-var", "tank/enc/var");
+        let error = rename(&real, from, to).unwrap_err();
+        assert!(error.why.ends_with("cannot move encrypted child outside of its encryption root"));
+    }
+
+    #[test]
+    fn freebsd_13_2_lists_properties_of_clones_volumes_and_keys() {
+        let real = Replay::new().transcript(&folder(), "get-after").unwrap();
+        let all = properties(&real, "tank/nano").unwrap();
+        let of = |dataset: &str, name: &str| {
+            all.iter().find(|one| one.dataset == dataset && one.name == name)
+        };
+        let value = |dataset: &str, name: &str| of(dataset, name).and_then(|one| one.value.clone());
+        assert_eq!(of("tank/nano/var", "origin"), None);
+        let origin = format!("tank/nano/var@nanozfs-{A}");
+        assert_eq!(value(KEPT, "origin"), Some(origin));
+        assert_eq!(value("tank/nano/var/vol0", "type").as_deref(), Some("volume"));
+        let app = "tank/nano/var/db/app";
+        assert_eq!(value(app, "org.nanozfs:note").as_deref(), Some("two  words"));
+        assert_eq!(of(app, "quota").unwrap().source, Source::Local);
+        // A reservation that was lifted is set, to nothing.
+        let lifted = of(&format!("{KEPT}/db/app"), "reservation").unwrap();
+        assert_eq!((lifted.value.as_deref(), &lifted.source), (Some("0"), &Source::Local));
+        // canmount=on is the default, and then is not listed; nor is what is inherited.
+        assert_eq!(of("tank/nano/var/mail", "canmount"), None);
+        assert_eq!(of("tank/nano/var/mail", "mountpoint"), None);
+
+        let real = transcripts(["get-bare", "get-set"]);
+        let bare = properties(&real, "tank/nano/kept/bare").unwrap();
+        assert!(bare.iter().all(|one| one.source == Source::None));
+        let set = properties(&real, "tank/nano/kept/bare").unwrap();
+        let local: Vec<_> = set.iter().filter(|one| one.source == Source::Local).collect();
+        let local = local.iter().map(|one| (one.name.as_str(), one.value.as_deref().unwrap()));
+        assert_eq!(
+            local.collect::<Vec<_>>(),
+            [("mountpoint", "/nowhere"), ("canmount", "on"), ("org.nanozfs:was-canmount", "")]
+        );
+
+        let locked = properties(&recorded(), "tank/enc").unwrap();
+        let root = |name: &str| {
+            let all = locked.iter();
+            all.filter(|one| one.name == "encryptionroot").find(|one| one.dataset == name)
+        };
+        assert_eq!(root("tank/enc/var/log").unwrap().value.as_deref(), Some("tank/enc/var"));
+        assert!(root("tank/enc").is_none_or(|one| one.value.is_none()));
+    }
+
+    #[test]
+    fn freebsd_13_2_lists_snapshots_by_age_and_follows_a_promotion() {
+        let names = |transcript: &str| -> Vec<String> {
+            let real = Replay::new().transcript(&folder(), transcript).unwrap();
+            list(&real, "tank/nano").unwrap().iter().map(Snapshot::full_name).collect()
+        };
+        let before = names("list-before");
+        assert_eq!(before[0], "tank/nano/var@daily-1");
+        assert_eq!(before.len(), 6);
+        let after = names("list-after");
+        assert_eq!(after[..6], before);
+        assert_eq!(after[6..], [format!("{KEPT}@daily-2")]);
+    }
 
     #[test]
     fn all_snapshots_are_taken_by_one_call() {

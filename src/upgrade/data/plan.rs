@@ -1,0 +1,409 @@
+//! From what there is to the next transaction. Nothing here touches the machine.
+
+use super::state::{Dataset, State, Step, parent, renamed, within};
+use super::{PARTS, ROLLBACK, ROOM, SNAPSHOT};
+
+/// What is to be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// Snapshots of everything that a restore would exchange.
+    Snapshot {
+        /// The id of the upgrade.
+        id: String,
+    },
+    /// The data are as they were at these snapshots; what there was is kept.
+    Restore {
+        /// The id of the upgrade that took the snapshots.
+        id: String,
+        /// The id under which the present data are kept. Never used before.
+        aside: String,
+    },
+    /// The data are those that are kept as `id`; what there was is kept.
+    PutBack {
+        /// The id under which they are kept.
+        id: String,
+        /// The id under which the present data are kept. Never used before.
+        aside: String,
+    },
+    /// What is kept as `id` and the snapshots of the upgrade `id` are gone.
+    Prune {
+        /// The id.
+        id: String,
+    },
+}
+
+/// Properties of what is kept: their value there, and where the real one is remembered.
+const PARKED: [(&str, &str, &str); 3] = [
+    ("canmount", "noauto", "org.nanozfs:was-canmount"),
+    ("reservation", "none", "org.nanozfs:was-reservation"),
+    ("refreservation", "none", "org.nanozfs:was-refreservation"),
+];
+
+/// Properties that ZFS gives a clone by itself and lets nobody set.
+const OF_ORIGIN: [&str; 4] = ["encryption", "keyformat", "keylocation", "pbkdf2iters"];
+
+/// The next transaction on the way from `state` to `goal`; `None` when it is reached.
+pub fn next(state: &State, goal: &Goal) -> Option<Step> {
+    match goal {
+        Goal::Snapshot { id } => {
+            let name = format!("{SNAPSHOT}{id}");
+            let names = members(state).into_iter().filter(|of| !state.has_snapshot(of, &name));
+            let names: Vec<String> = names.map(|of| format!("{of}@{name}")).collect();
+            // Its parent is made while there is time, and the keys of what is encrypted are loaded.
+            holder(state).or((!names.is_empty()).then_some(Step::Snapshot(names)))
+        }
+        Goal::Restore { id, aside } => {
+            let name = format!("{SNAPSHOT}{id}");
+            PARTS.iter().find_map(|part| restore(state, &Places::of(state, part, aside), &name))
+        }
+        Goal::PutBack { id, aside } => PARTS.iter().find_map(|part| {
+            put_back(state, &Places::of(state, part, aside), &kept(state, id, part))
+        }),
+        Goal::Prune { id } => prune(state, id),
+    }
+}
+
+/// Why the goal cannot be reached from `state`, or must not be; `None` when nothing is known
+/// against it.
+pub fn refusal(state: &State, goal: &Goal) -> Option<String> {
+    match goal {
+        Goal::Snapshot { id } => {
+            let (name, all) = (format!("{SNAPSHOT}{id}"), members(state));
+            let taken = all.iter().filter(|of| state.has_snapshot(of, &name)).count();
+            let root = state.get(&state.root)?;
+            let (used, free) = (root.used, root.available);
+            if all.is_empty() {
+                Some(format!("no data to be kept at {}", state.root))
+            } else if taken > 0 && taken < all.len() {
+                Some(format!("only {taken} of {} datasets have {name}", all.len()))
+            } else if taken == 0 && free < ROOM.0.max(used.saturating_add(free) / ROOM.1) {
+                Some(format!("{}: {} MB free: no room for snapshots", state.root, free >> 20))
+            } else {
+                None
+            }
+        }
+        Goal::Restore { id, aside } => {
+            let name = format!("{SNAPSHOT}{id}");
+            let all = PARTS.map(|part| Places::of(state, part, aside));
+            let begun = |one: &Places| state.has(&one.aside);
+            let due = |one: &&Places| !begun(one) && state.has_snapshot(&one.live, &name);
+            if !all.iter().any(|one| begun(one) || due(&one)) {
+                return Some(format!("{}: no snapshots {name}", state.root));
+            }
+            all.iter().filter(due).find_map(|one| stuck(state, &one.live))
+        }
+        Goal::PutBack { id, aside } => {
+            let all = PARTS.map(|part| (Places::of(state, part, aside), kept(state, id, part)));
+            if !all.iter().any(|(one, kept)| state.has(&one.aside) || state.has(kept)) {
+                return Some(nothing(state, id));
+            }
+            all.iter().filter(|(_, kept)| state.has(kept)).find_map(|(one, kept)| {
+                if state.has(&one.live) && state.has(&one.aside) {
+                    return Some(format!("{} is there already", one.aside));
+                }
+                stuck(state, kept).or_else(|| stuck(state, &one.live))
+            })
+        }
+        Goal::Prune { id } => {
+            let name = format!("{SNAPSHOT}{id}");
+            let tops = PARTS.map(|part| kept(state, id, part));
+            let doomed = |one: &str| tops.iter().any(|top| within(one, top));
+            let mut all = state.datasets.iter();
+            if let Some(used) = all.find(|one| one.mounted && doomed(&one.name)) {
+                return Some(format!("{} is mounted", used.name));
+            }
+            let depends = |one: &&Dataset| {
+                let origin = one.origin.as_deref().and_then(|origin| origin.split_once('@'));
+                origin.is_some_and(|(_, own)| own == name) && !doomed(&one.name)
+            };
+            if let Some(clone) = state.datasets.iter().find(depends) {
+                return Some(format!("{} depends on {name}", clone.name));
+            }
+            let there = tops.iter().any(|top| state.has(top))
+                || state.snapshots.iter().any(|one| one.name == name);
+            (!there).then(|| nothing(state, id))
+        }
+    }
+}
+
+fn nothing(state: &State, id: &str) -> String {
+    format!("{}: nothing is kept as {id}", state.root)
+}
+
+/// Why a part cannot be renamed: a clone of an encrypted dataset cannot leave its parent.
+fn stuck(state: &State, name: &str) -> Option<String> {
+    let key = state.get(name)?.encryption_root.as_deref()?;
+    let parents = state.get(&state.root).and_then(|one| one.encryption_root.as_deref());
+    (key != name && Some(key) != parents)
+        .then(|| format!("{name} is encrypted with the key of {key}: ZFS does not move it"))
+}
+
+/// The datasets that are to be snapshotted and exchanged, parents first.
+pub fn members(state: &State) -> Vec<&str> {
+    let mut members = Vec::new();
+    for part in PARTS {
+        let top = format!("{}/{part}", state.root);
+        let own = state.datasets.iter().filter(|one| within(&one.name, &top));
+        members.extend(own.filter(|one| !is_out(state, one)).map(|one| one.name.as_str()));
+    }
+    members
+}
+
+/// The datasets that stayed with what a restore has kept as `aside`: they are younger than the
+/// snapshot, or something else is in their place.
+pub fn stayed<'a>(state: &'a State, aside: &str) -> Vec<&'a str> {
+    let mut stayed = Vec::new();
+    for part in PARTS {
+        let places = Places::of(state, part, aside);
+        let all = state.datasets.iter().filter(|one| within(&one.name, &places.aside));
+        let exchanged = |one: &Dataset| {
+            let from = one.origin.as_deref().and_then(|origin| origin.split_once('@'));
+            from.is_some_and(|(from, _)| from == places.place(&one.name))
+        };
+        stayed.extend(all.filter(|one| !exchanged(one)).map(|one| one.name.as_str()));
+    }
+    stayed
+}
+
+/// Where what a switch with this id replaces is kept.
+pub(super) fn kept(state: &State, id: &str, part: &str) -> String {
+    format!("{}/{id}-{part}", all_kept(state))
+}
+
+/// The parent of everything that is kept.
+pub(super) fn all_kept(state: &State) -> String {
+    format!("{}/kept", state.root)
+}
+
+/// Where one part of the layout lives, and where it goes.
+struct Places {
+    live: String,
+    aside: String,
+}
+
+impl Places {
+    fn of(state: &State, part: &str, aside: &str) -> Self {
+        let live = format!("{}/{part}", state.root);
+        Places { live, aside: kept(state, aside, part) }
+    }
+
+    /// The live place of a dataset that is aside.
+    fn place(&self, name: &str) -> String {
+        renamed(name, &self.aside, &self.live).unwrap_or_default()
+    }
+}
+
+/// True for what keeps its data: a volume, and what somebody has set so, or a dataset above it in
+/// the layout.
+fn is_out(state: &State, dataset: &Dataset) -> bool {
+    let off =
+        |one: &Dataset| one.volume || one.name != state.root && one.local(ROLLBACK) == Some("off");
+    let above = |one: &&Dataset| within(&dataset.name, &one.name) && within(&one.name, &state.root);
+    state.datasets.iter().filter(above).any(off)
+}
+
+fn set(dataset: &Dataset, name: &str, value: &str) -> Option<Step> {
+    let (dataset, name, value) = (dataset.name.clone(), name.to_owned(), value.to_owned());
+    Some(Step::Set { dataset, name, value })
+}
+
+/// The parent of everything that is kept; it holds no files and gives nothing to those below.
+fn holder(state: &State) -> Option<Step> {
+    let dataset = all_kept(state);
+    match state.get(&dataset) {
+        None => {
+            let properties = [("canmount", "off"), ("mountpoint", "none")];
+            let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            Some(Step::Create { dataset, properties: properties.to_vec() })
+        }
+        // The power went between its two transactions.
+        Some(bare) if bare.local("canmount").is_none() => set(bare, "canmount", "off"),
+        Some(bare) if bare.local("mountpoint").is_none() => set(bare, "mountpoint", "none"),
+        Some(_) => None,
+    }
+}
+
+/// A property that is parked when it has such a value.
+fn real<'a>(dataset: &'a Dataset, name: &str) -> Option<&'a str> {
+    match (name, dataset.local(name)) {
+        ("canmount", None | Some("on")) => Some("on"),
+        ("canmount", _) | (_, None | Some("none" | "0")) => None,
+        (_, value) => value,
+    }
+}
+
+/// Nothing of it is mounted by itself any more, and no space is reserved for it.
+fn park(dataset: &Dataset) -> Option<Step> {
+    PARKED.iter().find_map(|(name, parked, was)| {
+        let real = real(dataset, name)?;
+        match dataset.local(was) == Some(real) {
+            true => set(dataset, name, parked),
+            false => set(dataset, was, real),
+        }
+    })
+}
+
+/// It is as it was before it was parked.
+fn unpark(dataset: &Dataset) -> Option<Step> {
+    PARKED.iter().find_map(|(name, _, was)| {
+        let value = dataset.local(was)?;
+        match dataset.local(name) == Some(value) {
+            true => set(dataset, was, ""),
+            false => set(dataset, name, value),
+        }
+    })
+}
+
+/// The properties of the dataset that takes the place of this one, which is parked.
+fn wanted(dataset: &Dataset) -> Vec<(String, String)> {
+    let own = dataset.local.iter().filter(|(name, value)| {
+        let (name, parked) = (name.as_str(), |was: &str| PARKED.iter().any(|one| one.2 == was));
+        !OF_ORIGIN.contains(&name) && !parked(name) && !value.is_empty()
+    });
+    let value = |(name, value): &(String, String)| {
+        let parked = PARKED.iter().find(|one| one.0 == name);
+        let was = parked.and_then(|(_, _, was)| dataset.local(was));
+        (name.clone(), was.unwrap_or(value).to_owned())
+    };
+    own.map(value).collect()
+}
+
+/// The same, but not to be mounted: `how` it may.
+fn unmounted(mut properties: Vec<(String, String)>, how: &str) -> Vec<(String, String)> {
+    properties.retain(|(name, _)| name != "canmount");
+    properties.push(("canmount".to_owned(), how.to_owned()));
+    properties
+}
+
+/// One part goes aside: it is parked, and renamed.
+fn go_aside(state: &State, places: &Places) -> Option<Step> {
+    let all = state.datasets.iter().filter(|one| within(&one.name, &places.live));
+    let parked = all.filter(|one| !is_out(state, one)).find_map(park);
+    let rename = || Step::Rename { from: places.live.clone(), to: places.aside.clone() };
+    parked.or_else(|| holder(state)).or_else(|| Some(rename()))
+}
+
+fn restore(state: &State, places: &Places, snapshot: &str) -> Option<Step> {
+    if !state.has(&places.aside) {
+        // A part without that snapshot is none of its business.
+        let part_of_it = state.has_snapshot(&places.live, snapshot);
+        return part_of_it.then(|| go_aside(state, places)).flatten();
+    }
+    let all = state.datasets.iter().filter(|one| within(&one.name, &places.aside));
+    all.into_iter().find_map(|original| match is_out(state, original) {
+        true => bring_back(state, places, original),
+        false => bring_up(state, places, original, snapshot),
+    })
+}
+
+/// The clone of `original` takes its place.
+fn bring_up(state: &State, places: &Places, original: &Dataset, name: &str) -> Option<Step> {
+    let place = places.place(&original.name);
+    let snapshot = format!("{}@{name}", original.name);
+    if !state.has_snapshot(&original.name, name) {
+        // Promoted already, or younger than the snapshot: then it stays where it is.
+        return None;
+    }
+    let Some(clone) = state.get(&place) else {
+        let clone = Step::Clone {
+            snapshot,
+            properties: unmounted(wanted(original), "noauto"),
+            dataset: place.clone(),
+        };
+        return Some(container(state, places, parent(&place)).unwrap_or(clone));
+    };
+    if clone.origin.as_deref() != Some(&snapshot) {
+        return None; // something else is there
+    }
+    complete(clone, &wanted(original)).or(Some(Step::Promote(place)))
+}
+
+/// Sets what `made` lacks of `wanted`. Until the rest is there it must not be mounted: a mount point
+/// that is set on a dataset that may be mounted can mount it.
+fn complete(made: &Dataset, wanted: &[(String, String)]) -> Option<Step> {
+    let missing = |(name, value): &&(String, String)| made.local(name) != Some(value);
+    let others = wanted.iter().filter(|(name, _)| name != "canmount");
+    let last = wanted.iter().filter(|(name, _)| name == "canmount");
+    match made.local("canmount") {
+        None => {
+            let value = last.map(|(_, value)| value.as_str()).find(|value| *value != "on");
+            set(made, "canmount", value.unwrap_or("noauto"))
+        }
+        Some(_) => {
+            let (name, value) = others.chain(last).find(missing)?;
+            set(made, name, value)
+        }
+    }
+}
+
+/// A dataset that keeps its data goes back to its place, with all below it.
+fn bring_back(state: &State, places: &Places, child: &Dataset) -> Option<Step> {
+    let place = places.place(&child.name);
+    if state.get(parent(&child.name)).is_some_and(|above| is_out(state, above)) {
+        return None; // it goes with the one above it
+    }
+    if state.has(&place) {
+        return None; // something else is there
+    }
+    let back = Step::Rename { from: child.name.clone(), to: place.clone() };
+    Some(container(state, places, parent(&place)).unwrap_or(back))
+}
+
+/// Makes sure that there is a dataset for others to be below of, where there was none at the time
+/// of the snapshot: with the properties of the present one, but without files.
+fn container(state: &State, places: &Places, place: &str) -> Option<Step> {
+    let original = state.get(&renamed(place, &places.live, &places.aside)?)?;
+    let wanted = unmounted(wanted(original), "off");
+    match state.get(place) {
+        None => container(state, places, parent(place))
+            .or_else(|| Some(Step::Create { dataset: place.to_owned(), properties: wanted })),
+        Some(made) => {
+            let ours =
+                matches!(made.local("canmount"), None | Some("off")) && made.origin.is_none();
+            let was_there = original.origin.as_deref().is_some_and(|origin| {
+                origin.strip_prefix(place).is_some_and(|rest| rest.starts_with('@'))
+            });
+            (ours && !was_there).then(|| complete(made, &wanted)).flatten()
+        }
+    }
+}
+
+fn put_back(state: &State, places: &Places, kept: &str) -> Option<Step> {
+    if state.has(kept) {
+        if state.has(&places.live) {
+            // With both places taken, somebody else was here.
+            return (!state.has(&places.aside)).then(|| go_aside(state, places)).flatten();
+        }
+        return Some(Step::Rename { from: kept.to_owned(), to: places.live.clone() });
+    }
+    let live = state.datasets.iter().filter(|one| within(&one.name, &places.live));
+    let of_aside =
+        |one: &Dataset| one.origin.as_deref().is_some_and(|origin| within(origin, &places.aside));
+    let own = live.filter(|one| !is_out(state, one));
+    let own = own.into_iter().find_map(|one| match of_aside(one) {
+        true => Some(Step::Promote(one.name.clone())),
+        false => unpark(one),
+    });
+    let aside = state.datasets.iter().filter(|one| within(&one.name, &places.aside));
+    own.or_else(|| {
+        let mut out = aside.filter(|one| is_out(state, one));
+        out.find_map(|child| bring_back(state, places, child))
+    })
+}
+
+fn prune(state: &State, id: &str) -> Option<Step> {
+    for top in PARTS.map(|part| kept(state, id, part)) {
+        if !state.has(&top) {
+            continue;
+        }
+        let depends = |one: &&Dataset| {
+            !within(&one.name, &top) && one.origin.as_deref().is_some_and(|o| within(o, &top))
+        };
+        let promote =
+            state.datasets.iter().find(depends).map(|one| Step::Promote(one.name.clone()));
+        return Some(promote.unwrap_or(Step::Destroy(top)));
+    }
+    let name = format!("{SNAPSHOT}{id}");
+    let snapshot = state.snapshots.iter().find(|one| one.name == name)?;
+    Some(Step::Destroy(snapshot.full_name()))
+}

@@ -1,0 +1,408 @@
+//! The pure part, and the whole of it on a machine that behaves.
+
+use super::state::parent;
+use super::*;
+use crate::format::zfs::{Property, Snapshot, Source};
+
+const ROOT: &str = "tank/nano";
+
+fn snapshot(id: &str) -> Goal {
+    Goal::Snapshot { id: id.to_owned() }
+}
+
+fn restore(id: &str, aside: &str) -> Goal {
+    Goal::Restore { id: id.to_owned(), aside: aside.to_owned() }
+}
+
+fn put_back(id: &str, aside: &str) -> Goal {
+    Goal::PutBack { id: id.to_owned(), aside: aside.to_owned() }
+}
+
+fn prune(id: &str) -> Goal {
+    Goal::Prune { id: id.to_owned() }
+}
+
+/// A state from lines `NAME PROPERTY=VALUE...`; a property with a `!` cannot be set.
+fn state(lines: &[&str]) -> State {
+    let mut all = Vec::new();
+    for line in lines {
+        let mut words = line.split(' ');
+        let dataset = words.next().unwrap().to_owned();
+        let mut add = |name: &str, value: &str, source| {
+            let (dataset, name) = (dataset.clone(), name.to_owned());
+            all.push(Property { dataset, name, value: Some(value.to_owned()), source });
+        };
+        add("type", "filesystem", Source::None);
+        add("available", "1000000000", Source::None);
+        for (name, value) in words.map(|word| word.split_once('=').unwrap()) {
+            match name.strip_prefix('!') {
+                Some(name) => add(name, value, Source::None),
+                None => add(name, value, Source::Local),
+            }
+        }
+    }
+    State::of(ROOT, all, Vec::new())
+}
+
+fn layout() -> State {
+    state(&[
+        "tank/nano canmount=off",
+        "tank/nano/cfg canmount=noauto mountpoint=/cfg",
+        "tank/nano/jails canmount=noauto",
+        "tank/nano/var canmount=noauto mountpoint=/var",
+        "tank/nano/var/db/app quota=5 reservation=7",
+        "tank/nano/var/db canmount=on",
+        "tank/nano/var/log canmount=noauto mountpoint=/var/log",
+        "tank/nano/var/mail org.nanozfs:rollback=off canmount=noauto",
+        "tank/nano/var/mail/old canmount=noauto",
+    ])
+}
+
+/// Goes on until the goal is reached; the steps as commands.
+fn reach(state: &mut State, goal: &Goal) -> Vec<String> {
+    assert_eq!(refusal(state, goal), None);
+    let mut steps = Vec::new();
+    while let Some(step) = next(state, goal) {
+        steps.push(step.to_string());
+        state.apply(&step);
+        assert!(steps.len() < 200, "{steps:#?}");
+    }
+    steps
+}
+
+fn names(state: &State) -> Vec<&str> {
+    state.datasets.iter().map(|one| one.name.as_str()).collect()
+}
+
+#[test]
+fn a_snapshot_set_leaves_out_what_keeps_its_data() {
+    let mut state = layout();
+    let steps = reach(&mut state, &snapshot("A"));
+    assert_eq!(
+        steps,
+        [
+            "zfs create -u -o 'canmount=off' -o 'mountpoint=none' tank/nano/kept",
+            "zfs snapshot tank/nano/cfg@nanozfs-A tank/nano/var@nanozfs-A \
+             tank/nano/var/db@nanozfs-A tank/nano/var/db/app@nanozfs-A tank/nano/var/log@nanozfs-A",
+        ]
+    );
+    assert_eq!(reach(&mut state, &snapshot("A")), [""; 0]);
+}
+
+#[test]
+fn snapshots_need_room_and_something_to_be_taken_of() {
+    let mut full = layout();
+    full.datasets[0].available = (64 << 20) - 1;
+    let why = refusal(&full, &snapshot("A")).unwrap();
+    assert_eq!(why, "tank/nano: 63 MB free: no room for snapshots");
+    full.datasets[0].available = 100 << 20;
+    assert_eq!(refusal(&full, &snapshot("A")), None);
+    full.datasets[0].used = 10_000 << 20;
+    assert!(refusal(&full, &snapshot("A")).is_some());
+    let empty = state(&["tank/nano"]);
+    assert_eq!(refusal(&empty, &snapshot("A")).unwrap(), "no data to be kept at tank/nano");
+    let mut partly = layout();
+    let (dataset, name) = ("tank/nano/cfg".to_owned(), "nanozfs-A".to_owned());
+    partly.snapshots.push(Snapshot { dataset, name, taken: 0, used: 0 });
+    assert_eq!(refusal(&partly, &snapshot("A")).unwrap(), "only 1 of 5 datasets have nanozfs-A");
+}
+
+#[test]
+fn a_restore_is_renames_clones_and_promotions_parents_first() {
+    let mut state = layout();
+    reach(&mut state, &snapshot("A"));
+    let steps = reach(&mut state, &restore("A", "B"));
+    let expected = [
+        "zfs rename -u tank/nano/cfg tank/nano/kept/B-cfg",
+        "zfs clone -o 'mountpoint=/cfg' -o 'canmount=noauto' tank/nano/kept/B-cfg@nanozfs-A \
+         tank/nano/cfg",
+        "zfs promote tank/nano/cfg",
+        "zfs set 'org.nanozfs:was-canmount=on' tank/nano/var/db",
+        "zfs set 'canmount=noauto' tank/nano/var/db",
+        "zfs set 'org.nanozfs:was-canmount=on' tank/nano/var/db/app",
+        "zfs set 'canmount=noauto' tank/nano/var/db/app",
+        "zfs set 'org.nanozfs:was-reservation=7' tank/nano/var/db/app",
+        "zfs set 'reservation=none' tank/nano/var/db/app",
+        "zfs rename -u tank/nano/var tank/nano/kept/B-var",
+        "zfs clone -o 'mountpoint=/var' -o 'canmount=noauto' tank/nano/kept/B-var@nanozfs-A \
+         tank/nano/var",
+        "zfs promote tank/nano/var",
+        "zfs clone -o 'canmount=noauto' tank/nano/kept/B-var/db@nanozfs-A tank/nano/var/db",
+        "zfs set 'canmount=on' tank/nano/var/db",
+        "zfs promote tank/nano/var/db",
+        "zfs clone -o 'quota=5' -o 'reservation=7' -o 'canmount=noauto' \
+         tank/nano/kept/B-var/db/app@nanozfs-A tank/nano/var/db/app",
+        "zfs set 'canmount=on' tank/nano/var/db/app",
+        "zfs promote tank/nano/var/db/app",
+        "zfs clone -o 'mountpoint=/var/log' -o 'canmount=noauto' \
+         tank/nano/kept/B-var/log@nanozfs-A tank/nano/var/log",
+        "zfs promote tank/nano/var/log",
+        "zfs rename -u tank/nano/kept/B-var/mail tank/nano/var/mail",
+    ];
+    assert_eq!(steps, expected);
+    assert_eq!(stayed(&state, "B"), [""; 0]);
+}
+
+#[test]
+fn whatever_can_be_mounted_is_never_among_what_is_kept() {
+    let mut state = layout();
+    reach(&mut state, &snapshot("A"));
+    for goal in [restore("A", "B"), put_back("B", "C"), restore("A", "D")] {
+        while let Some(step) = next(&state, &goal) {
+            state.apply(&step);
+            let kept = state.below("tank/nano/kept").skip(1);
+            let out = |name: &str| name.contains("/mail");
+            for one in kept.filter(|one| !out(&one.name)) {
+                assert_ne!(one.local("canmount").unwrap_or("on"), "on", "{} {step}", one.name);
+                assert!(matches!(one.local("reservation"), None | Some("none")), "{step}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_put_back_leaves_things_as_before_the_restore_from_wherever_that_stopped() {
+    let mut before = layout();
+    reach(&mut before, &snapshot("A"));
+    let plain = |state: &State| {
+        let mut all: Vec<(String, Vec<(String, String)>)> = Vec::new();
+        for one in state.datasets.iter().filter(|one| !one.name.contains("kept")) {
+            let mut local = one.local.clone();
+            // What was the default may be set now.
+            local
+                .retain(|(name, value)| !value.is_empty() && (name != "canmount" || value != "on"));
+            local.sort();
+            all.push((one.name.clone(), local));
+        }
+        all
+    };
+    let mut restoring = before.clone();
+    let mut stops = 0;
+    loop {
+        let mut state = restoring.clone();
+        if stops > 0 && refusal(&state, &put_back("B", "C")).is_none() {
+            reach(&mut state, &put_back("B", "C"));
+            assert_eq!(plain(&state), plain(&before), "after {stops} steps");
+            assert_eq!(
+                state.below("tank/nano/var").filter_map(|one| one.origin.clone()).count(),
+                0
+            );
+            assert!(state.has_snapshot("tank/nano/var/log", "nanozfs-A"), "after {stops} steps");
+        }
+        let Some(step) = next(&restoring, &restore("A", "B")) else { break };
+        restoring.apply(&step);
+        stops += 1;
+    }
+    assert_eq!(stops, 21);
+}
+
+#[test]
+fn datasets_younger_than_the_snapshot_stay_and_those_that_keep_their_data_do_not() {
+    let mut state = layout();
+    reach(&mut state, &snapshot("A"));
+    for (name, local) in [
+        ("tank/nano/var/www", vec![("mountpoint", "/usr/www")]),
+        ("tank/nano/var/www/box", vec![("org.nanozfs:rollback", "off")]),
+        ("tank/nano/var/young", vec![]),
+    ] {
+        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let properties = local.into_iter().map(own).collect();
+        state.apply(&Step::Create { dataset: name.to_owned(), properties });
+    }
+    reach(&mut state, &restore("A", "B"));
+    assert_eq!(
+        stayed(&state, "B"),
+        ["tank/nano/kept/B-var/www", "tank/nano/kept/B-var/young"]
+            .into_iter()
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect::<Vec<_>>()
+    );
+    // Its parent is there for it, but has no files.
+    let www = state.get("tank/nano/var/www").unwrap();
+    assert_eq!((www.local("canmount"), www.local("mountpoint")), (Some("off"), Some("/usr/www")));
+    assert!(state.has("tank/nano/var/www/box"));
+    reach(&mut state, &put_back("B", "C"));
+    assert!(state.has("tank/nano/var/www/box") && state.has("tank/nano/var/young"));
+    let www = state.get("tank/nano/var/www").unwrap();
+    assert_eq!(www.local("canmount"), Some("on"));
+}
+
+#[test]
+fn volumes_and_parts_without_the_snapshot_are_none_of_its_business() {
+    let mut state = state(&[
+        "tank/nano",
+        "tank/nano/cfg canmount=noauto org.nanozfs:rollback=off",
+        "tank/nano/var canmount=noauto",
+        "tank/nano/var/disk !type=volume",
+    ]);
+    assert_eq!(members(&state), ["tank/nano/var"]);
+    reach(&mut state, &snapshot("A"));
+    reach(&mut state, &restore("A", "B"));
+    assert!(state.has("tank/nano/var/disk") && !state.has("tank/nano/kept/B-cfg"));
+    let none = "tank/nano: no snapshots nanozfs-X";
+    assert_eq!(refusal(&state, &restore("X", "Y")).unwrap(), none);
+    assert_eq!(refusal(&state, &put_back("X", "Y")).unwrap(), "tank/nano: nothing is kept as X");
+}
+
+#[test]
+fn a_clone_that_a_power_cut_left_bare_is_completed_before_it_is_promoted() {
+    let mut state = layout();
+    reach(&mut state, &snapshot("A"));
+    while !state.has("tank/nano/kept/B-var") {
+        let step = next(&state, &restore("A", "B")).unwrap();
+        state.apply(&step);
+    }
+    let Some(Step::Clone { snapshot, dataset, .. }) = next(&state, &restore("A", "B")) else {
+        panic!("no clone");
+    };
+    state.apply(&Step::Clone { snapshot, dataset, properties: Vec::new() });
+    let steps = reach(&mut state, &restore("A", "B"));
+    assert_eq!(
+        steps[..3],
+        [
+            "zfs set 'canmount=noauto' tank/nano/var",
+            "zfs set 'mountpoint=/var' tank/nano/var",
+            "zfs promote tank/nano/var"
+        ]
+    );
+}
+
+#[test]
+fn a_restored_encrypted_dataset_is_not_put_back() {
+    let mut state = state(&[
+        "tank/nano",
+        "tank/nano/cfg canmount=noauto",
+        "tank/nano/var canmount=noauto keylocation=prompt !encryptionroot=tank/nano/var",
+    ]);
+    reach(&mut state, &snapshot("A"));
+    let steps = reach(&mut state, &restore("A", "B"));
+    assert!(steps.iter().all(|step| !step.contains("keylocation")), "{steps:?}");
+    let kept = state.datasets.iter_mut().find(|one| one.name == "tank/nano/kept/B-var").unwrap();
+    kept.encryption_root = Some("tank/nano/var".to_owned());
+    let why = refusal(&state, &put_back("B", "C")).unwrap();
+    assert!(why.starts_with("tank/nano/kept/B-var is encrypted with the key of"), "{why}");
+}
+
+#[test]
+fn pruning_promotes_what_depends_on_it_and_refuses_what_is_needed() {
+    let mut state = layout();
+    reach(&mut state, &snapshot("A"));
+    reach(&mut state, &restore("A", "B"));
+    let kept: Vec<(String, usize)> =
+        list(&state).into_iter().map(|one| (one.id, one.names.len())).collect();
+    assert_eq!(kept, [("B".to_owned(), 5), ("A".to_owned(), 5)]);
+    let why = refusal(&state, &prune("A")).unwrap();
+    assert_eq!(why, "tank/nano/kept/B-cfg depends on nanozfs-A");
+    // A later switch keeps what depends on it.
+    reach(&mut state, &snapshot("C"));
+    reach(&mut state, &restore("A", "D"));
+    let mut other = state.clone();
+    other.datasets.iter_mut().for_each(|one| one.mounted = one.name.ends_with("D-var"));
+    assert_eq!(refusal(&other, &prune("D")).unwrap(), "tank/nano/kept/D-var is mounted");
+    for id in ["D", "B", "A"] {
+        reach(&mut state, &prune(id));
+        assert!(list(&state).iter().all(|one| one.id != id), "{id}");
+    }
+    assert_eq!(refusal(&state, &prune("A")).unwrap(), "tank/nano: nothing is kept as A");
+    let live: Vec<&str> = names(&state).into_iter().filter(|n| !n.contains("kept")).collect();
+    assert_eq!(live, names(&layout()));
+    assert_eq!(parent("tank/nano"), "tank");
+}
+
+#[test]
+fn what_is_kept_is_compared_with_what_is_live() {
+    let mut state = layout();
+    reach(&mut state, &snapshot("A"));
+    let dataset = "tank/nano/var/young".to_owned();
+    state.apply(&Step::Create { dataset, properties: Vec::new() });
+    reach(&mut state, &restore("A", "B"));
+    state.datasets.iter_mut().find(|one| one.name == "tank/nano/kept/B-var").unwrap().referenced =
+        9;
+    let all = compare(&state, "B");
+    let of = |name: &str| {
+        let one = all.iter().find(|one| one.dataset == name).unwrap();
+        (one.kept, one.live)
+    };
+    assert_eq!(of("tank/nano/var"), (Some(9), Some(0)));
+    assert_eq!(of("tank/nano/var/young"), (Some(0), None));
+    assert_eq!(of("tank/nano/var/mail"), (None, Some(0)));
+    assert_eq!(compare(&state, "X"), []);
+}
+
+/// What OpenZFS 2.1.9 told of the layout at some time of the recording.
+fn recorded(get: &str, list: Option<&str>) -> State {
+    use crate::format::zfs::{parse_get, parse_snapshots};
+    let text = |name: &str| {
+        let root = env!("CARGO_MANIFEST_DIR");
+        std::fs::read_to_string(format!("{root}/tests/fixtures/freebsd-13.2/upgrade/{name}.out"))
+            .unwrap()
+    };
+    let snapshots = list.map(|name| parse_snapshots(&text(name)).unwrap());
+    State::of(ROOT, parse_get(&text(get)).unwrap(), snapshots.unwrap_or_default())
+}
+
+const UPGRADE: &str = "20261121T101500Z";
+const ASIDE: &str = "20261122T080000Z";
+
+#[test]
+fn what_is_foreseen_is_what_freebsd_13_2_has_done() {
+    let mut foreseen = recorded("get-before", Some("list-before"));
+    assert_eq!(refusal(&foreseen, &snapshot(UPGRADE)), None);
+    assert_eq!(next(&foreseen, &snapshot(UPGRADE)), None, "they are there");
+    reach(&mut foreseen, &restore(UPGRADE, ASIDE));
+    let mut real = recorded("get-after", Some("list-after"));
+    let plain = |state: &State| {
+        let mut all = Vec::new();
+        // By hand only var was restored, and one more dataset was made.
+        for one in state.datasets.iter().filter(|one| one.name.contains("var")) {
+            let mut local = one.local.clone();
+            local.retain(|(name, value)| {
+                !value.is_empty() && value != "0" && value != "none" && name != "reservation"
+            });
+            local.sort();
+            all.push((one.name.clone(), one.origin.clone(), one.volume, local));
+        }
+        all.retain(|one| !one.0.ends_with("/young"));
+        all
+    };
+    assert_eq!(plain(&foreseen), plain(&real));
+    let names = |state: &State| {
+        let all = state.snapshots.iter().filter(|one| one.dataset.contains("var"));
+        let mut all: Vec<String> = all.map(|one| one.full_name()).collect();
+        all.retain(|name| !name.ends_with("daily-2"));
+        all.sort();
+        all
+    };
+    assert_eq!(names(&foreseen), names(&real));
+
+    // And nothing is left to do there.
+    real.snapshots.retain(|one| one.dataset != "tank/nano/cfg");
+    assert_eq!(refusal(&real, &restore(UPGRADE, ASIDE)), None);
+    assert_eq!(next(&real, &restore(UPGRADE, ASIDE)), None);
+    assert_eq!(stayed(&real, ASIDE), [format!("tank/nano/kept/{ASIDE}-var/young")]);
+    let back = recorded("get-put-back", None);
+    let left: Vec<String> = reach(&mut back.clone(), &put_back(ASIDE, "20261122T081500Z"));
+    // This was not done by hand.
+    assert_eq!(
+        left,
+        [
+            "zfs set 'reservation=4194304' tank/nano/var/db/app",
+            "zfs set 'org.nanozfs:was-reservation=' tank/nano/var/db/app",
+            "zfs set 'canmount=on' tank/nano/var/young",
+            "zfs set 'org.nanozfs:was-canmount=' tank/nano/var/young"
+        ]
+    );
+}
+
+#[test]
+fn the_key_of_an_encrypted_dataset_is_seen_in_what_freebsd_13_2_tells() {
+    let mut state = recorded("enc-get", None);
+    state.root = "tank/enc".to_owned();
+    let log = state.get("tank/enc/var/log").unwrap();
+    assert_eq!(log.encryption_root.as_deref(), Some("tank/enc/var"));
+    assert_eq!(state.get("tank/enc").unwrap().encryption_root, None);
+    reach(&mut state, &snapshot("A"));
+    let steps = reach(&mut state, &restore("A", "B"));
+    assert!(steps.iter().all(|step| !step.contains("keylocation")), "{steps:?}");
+}
