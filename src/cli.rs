@@ -105,7 +105,7 @@ pub const COMMANDS: &[Command] = &[
     Command {
         name: "upgrade",
         about: "Install a release in the other slot, try it, keep it, go back.",
-        operands: "[command] [FILE|-]",
+        operands: "[word ...]",
         options: &[
             Opt { name: "force", value: None, about: "Try an image again that failed a trial." },
             Opt { name: "reboot", value: None, about: "Restart the machine when all is ready." },

@@ -14,6 +14,8 @@ use nanozfs::boot::{pools::memory, record};
 use nanozfs::cli;
 use nanozfs::config;
 use nanozfs::report::{Code, Exit, Impact};
+use nanozfs::upgrade::command::VERBS;
+use nanozfs::upgrade::data;
 
 const PAGES: [&str; 3] = ["nanozfs.8", "nanozfs.conf.5", "nanozfs-layout.7"];
 
@@ -107,13 +109,34 @@ fn every_command_is_in_the_manual_and_no_other() {
     let code: Vec<_> = cli::COMMANDS
         .iter()
         .map(|command| {
-            let operands = command.operands.trim_matches(['[', ']']);
-            let operands =
-                if operands.is_empty() { String::new() } else { format!(" Op Ar {operands}") };
+            // "FILE" is `Ar FILE`, "[code ...]" is `Op Ar code ...`, a word in lower case by itself
+            // is typed as it is.
+            let operands = match command.operands.strip_prefix('[') {
+                Some(words) => format!(" Op Ar {}", words.trim_end_matches(']')),
+                None if command.operands.is_empty() => String::new(),
+                None => format!(" Ar {}", command.operands),
+            };
             Item { head: format!("Ic {}{operands}", command.name), body: Vec::new() }
         })
         .collect();
     compare("nanozfs.8, COMMANDS", &items(&section(&page("nanozfs.8"), "COMMANDS")), &code);
+}
+
+#[test]
+fn every_command_of_upgrade_is_in_the_manual_and_no_other() {
+    let text = page("nanozfs.8");
+    let manual = items(&section(&text, "UPGRADES"));
+    let verbs = VERBS.iter().map(|(_, name, operand, _)| match *operand {
+        "" => format!("Ic upgrade {name}"),
+        operand => format!("Ic upgrade {name} Ar {}", operand.replace("FILE|-", "file")),
+    });
+    let upgrade = cli::COMMANDS.iter().find(|command| command.name == "upgrade").unwrap();
+    let options = upgrade.options.iter().map(|option| match option.value {
+        None => format!("Fl -{}", option.name),
+        Some(value) => format!("Fl -{} Ar {}", option.name, value.to_lowercase()),
+    });
+    let code: Vec<_> = verbs.chain(options).map(|head| Item { head, body: Vec::new() }).collect();
+    compare("nanozfs.8, UPGRADES", &manual, &code);
 }
 
 #[test]
@@ -239,7 +262,7 @@ fn no_page_speaks_of_a_command_a_code_or_a_variable_that_does_not_exist() {
     let is_variable = |word: &str| {
         let key = word.strip_prefix(config::KENV).unwrap_or(word);
         OTHER_VARIABLES.contains(&word)
-            || key == "KEY"
+            || [data::ROLLBACK, "KEY"].contains(&key)
             || config::KEYS.iter().any(|one| one.name == key)
     };
     for name in PAGES {
