@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::disks::number_of;
+use super::machine::Loader;
 use super::tree;
 use super::{Inner, Lab};
 use crate::host::{FileKind, RealFiles, Stat};
@@ -79,6 +80,22 @@ impl Inner {
         for (name, tree) in &self.machine.trees {
             if !tree.memory {
                 self.tree_state(&mut state, name, name)?;
+            }
+        }
+        for disk in &self.machine.disks {
+            if !disk.table_ok {
+                state.lines.insert(format!("table {}", disk.id), "corrupt".to_owned());
+            }
+            if disk.loader == Loader::Boot0 {
+                let line = disk.default_slice.to_string();
+                state.lines.insert(format!("boot0 {}", disk.id), line);
+            }
+            for part in disk.parts.iter().filter(|part| part.tree.is_some()) {
+                let place = format!("slot {} {}", disk.id, part.index);
+                let mut marks = part.attributes.clone();
+                marks.sort();
+                let holds = if part.raw { "no file system" } else { &part.ufs_label };
+                state.lines.insert(place, format!("{holds} {}", marks.join(",")));
             }
         }
         for pool in &self.machine.pools {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::disks::OsDrive;
 use super::effects::{Cut, Fault};
+use super::machine::{Flaw, Trouble};
 use super::tree::Thing;
 
 /// One statement. Those that build the machine come first, then what happens, then what is seen.
@@ -19,7 +20,8 @@ pub enum Statement {
     /// `use standard`: the common appliance; `use standard os-drive nda0 layout=gpt`: on another
     /// kind of drive.
     UseStandard(Option<OsDrive>),
-    /// `os-drive ada0 serial=OS-1 layout=mbr label=nano`
+    /// `os-drive ada0 serial=OS-1 layout=mbr label=nano`; `loader=gptboot.efi`, `loader.efi` or
+    /// `mbr` in the place of gptboot and boot0.
     OsDrive(OsDrive),
     /// `start root=ro by=label slot=1 etc=memory etc-size=5m`: how the machine starts.
     Start(Vec<Start>),
@@ -53,8 +55,13 @@ pub enum Statement {
     Kenv(String, String),
     /// `fault ...`
     Fault(Fault),
-    /// `fault disk ada2 unreadable`, `damaged`
-    DiskFault { device: String, damaged: bool },
+    /// `fault disk ada2 unreadable`, `damaged`; of an OS drive also `drops-write 3`: the write to a
+    /// slot after three more is forgotten; `fails-read 3`; `corrupt-table`.
+    DiskFault { device: String, trouble: DiskTrouble },
+    /// `image new`, `image bad from=new`: an image that is in no slot yet, with the files of the
+    /// first slot, or of another image. `file @new /etc/motd "..."` changes it. One whose
+    /// `/boot/kernel/kernel` contains the word `panics` does that when it starts.
+    Image { name: String, from: Option<String> },
     /// `in-use /var`: some program has files open there.
     InUse(PathBuf),
     /// `mend`: nothing is wrong any more.
@@ -67,7 +74,7 @@ pub enum Statement {
     Run(Vec<String>),
     /// `shutdown`
     Shutdown,
-    /// `cut lost`
+    /// `cut lost`, `kept`, `torn`, `reordered`
     Cut(Cut),
     /// `detach ada2`
     Detach(String),
@@ -81,6 +88,17 @@ pub enum Statement {
     Expect(Expect),
 }
 
+/// What is wrong with a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskTrouble {
+    /// Until it is mended.
+    Lasting(Trouble),
+    /// Once.
+    Once(Flaw),
+    /// One copy of its partition table is damaged.
+    CorruptTable,
+}
+
 /// Part of how the machine starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -88,7 +106,7 @@ pub enum Start {
     Writable(bool),
     /// `by=label`
     ByLabel(bool),
-    /// `slot=2`: the index of the partition.
+    /// `slot=2`: the index of the partition that is marked as the one to start.
     Slot(u32),
     /// `etc=memory`, of this size; `etc=root`.
     Etc(Option<u64>),
@@ -110,6 +128,8 @@ pub enum Where {
     Image,
     /// The recovery copy of every OS drive.
     Recovery,
+    /// `@new`: an image that is in no slot, `/etc` in both of its places.
+    Made(String),
     /// A dataset.
     Dataset(String),
     /// What the running machine shows.
@@ -145,6 +165,10 @@ pub enum Expect {
     Waited(Duration, Duration),
     /// `programs 6`: the last run ran no more than that, each a fork and exec on FreeBSD.
     Programs(usize),
+    /// `running B`: the slot that `/` is mounted from.
+    Running(String),
+    /// `slot B bootme bootonce`: marked so, and no more; `slot B invalid`: it holds no file system.
+    Slot { slot: String, marks: Vec<String> },
     /// `unchanged`: by the last run.
     Unchanged,
     /// `says "text"`: the last run, wherever its lines are wrapped.

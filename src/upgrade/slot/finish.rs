@@ -17,7 +17,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// Empty directories that images have; they are mounted over on a read-only root as well.
 const SCRATCH: [&str; 2] = ["/mnt", "/media"];
 /// Made, and removed again, where none of those is free.
-const MADE: &str = "/var/run/nanozfs.slot";
+const MADE: &str = "nanozfs.slot";
 /// Both places of fstab in an image whose `/etc` is put into memory.
 const FSTABS: [&str; 2] = ["etc/fstab", "conf/base/etc/fstab"];
 /// More than any fstab.
@@ -70,13 +70,21 @@ fn scratch(host: &dyn Host) -> Result<(PathBuf, bool), String> {
     if let Some(path) = SCRATCH.iter().map(Path::new).find(|path| free(path)) {
         return Ok((path.to_path_buf(), false));
     }
-    let path = PathBuf::from(MADE);
-    match files.make_directory(&path) {
-        Ok(()) => Ok((path, true)),
-        // Somebody lost power while using it.
-        Err(_) if free(&path) => Ok((path, true)),
-        Err(error) => Err(format!("no place to mount the slot on: {MADE}: {}", why(&error))),
+    // In memory first, where nothing is left of it when the power goes.
+    let memory = mounts.iter().filter(|mount| mount.in_memory() && !mount.read_only);
+    let private = |path: &&Path| files.stat(path).is_ok_and(|stat| stat.attributes.mode & 2 == 0);
+    let places = memory.map(|mount| mount.at.as_path()).filter(private);
+    let mut told = "every directory is in use".to_owned();
+    for place in places.chain([Path::new("/var/run")]) {
+        let path = place.join(MADE);
+        match files.make_directory(&path) {
+            Ok(()) => return Ok((path, true)),
+            // Somebody lost power while using it.
+            Err(_) if free(&path) => return Ok((path, true)),
+            Err(error) => told = format!("{}: {}", path.display(), why(&error)),
+        }
     }
+    Err(format!("no place to mount the slot on: {told}"))
 }
 
 /// Everything that is done while the slot is mounted.

@@ -14,7 +14,7 @@ pub mod fstab;
 mod target;
 mod write;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "lab"))]
 mod tests;
 
 pub use target::Target;
