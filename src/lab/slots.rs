@@ -247,32 +247,22 @@ impl Inner {
             return Err(errno(libc::EIO));
         }
         buffer.fill(0);
-        let all = self.slot_bytes(at)?;
-        let from = all.get((offset as usize).min(all.len())..).unwrap_or_default();
-        let length = from.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..length), from.get(..length)) {
-            to.copy_from_slice(from);
+        if self.part(at).is_some_and(|part| part.raw) {
+            return read_from(&fs::File::open(self.kept(at))?, offset, buffer);
         }
+        let all = self.slot_bytes(at)?;
+        lay(buffer, 0, all.get((offset as usize).min(all.len())..).unwrap_or_default());
         Ok(())
     }
 
     fn write_slot(&mut self, at: &At, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut all = fs::read(self.kept(at))?;
         self.machine.uptime += MEBIBYTE * (bytes.len().div_ceil(1 << 20) as u32);
         if self.flaw(at, true) {
             return Ok(());
         }
-        let start = offset as usize;
+        let file = fs::OpenOptions::new().read(true).write(true).open(self.kept(at))?;
         let mut before = vec![0; bytes.len()];
-        let there = all.get(start.min(all.len())..(start + bytes.len()).min(all.len()));
-        if let Some(there) = there {
-            lay(&mut before, 0, there);
-        }
-        if all.len() < start + bytes.len() {
-            all.resize(start + bytes.len(), 0);
-        }
-        lay(&mut all, start, bytes);
-        let file = fs::OpenOptions::new().write(true).open(self.kept(at))?;
+        read_from(&file, offset, &mut before)?;
         file.write_all_at(bytes, offset)?;
         let (disk, part) = at.clone();
         self.machine.pending.push(Pending::Bytes { disk, part, at: offset, before });
@@ -320,6 +310,19 @@ impl Inner {
         }
         self.interpret(at)
     }
+}
+
+/// Fills the buffer from a file, as far as the file goes.
+fn read_from(file: &fs::File, mut offset: u64, mut buffer: &mut [u8]) -> io::Result<()> {
+    while !buffer.is_empty() {
+        let count = file.read_at(buffer, offset)?;
+        if count == 0 {
+            break;
+        }
+        offset += count as u64;
+        buffer = buffer.get_mut(count..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Puts `what` at `at`, as far as there is room.

@@ -377,7 +377,8 @@ fn flash_that_lies_or_cannot_be_read_is_noticed() {
                     survived += 1;
                 }
                 Err(failed) if failed.slot == Left::Unknown => {
-                    assert!(number == 0, "{place}: {failed}");
+                    let told = ["read its head", "does not keep what is written"];
+                    assert!(told.iter().any(|told| failed.why.contains(told)), "{place}: {failed}");
                 }
                 Err(failed) => {
                     assert_eq!((failed.slot, slot_b(&copy)), (Left::Invalid, State::default()));
