@@ -12,7 +12,7 @@ const TEMPORARY: &str = ".nanozfs.tmp";
 
 /// Has `make` make something beside `path`, and puts it in the place of `path`. `durable` has its
 /// content reach the disk before that. When it fails, `path` is as it was and nothing is beside it.
-pub(super) fn with(
+pub(crate) fn with(
     files: &dyn Files,
     path: &Path,
     durable: bool,

@@ -30,7 +30,9 @@ impl Flag {
     }
 }
 
-/// Writing to drives. Nothing here looks whether it should: deciding is the caller's.
+/// Writing to drives. Nothing here looks whether it should: deciding is the caller's. What changes
+/// a table or a name is on the medium when the call comes back without an error; after an error it
+/// may be there or not.
 pub trait Drives: Send + Sync {
     /// Opens a partition for reading and writing, and for no other writer; provider name without
     /// `/dev/`. Fails with `EPERM` or `EBUSY` when it is mounted.

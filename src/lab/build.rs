@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::Inner;
 use super::disks::number_of;
 use super::machine::{Scheme, Top, Trouble};
-use super::statement::{Start, Statement, TopWords, Where};
+use super::slots::image_tree;
+use super::statement::{DiskTrouble, Start, Statement, TopWords, Where};
 use super::tree::{Thing, plain};
 
 /// The lab's hostid for a host of this name.
@@ -74,6 +75,7 @@ impl Inner {
             }
             Statement::Put { place, path, thing, mode, owner } => {
                 for (tree, below) in self.places(place, path)? {
+                    let thing = &in_its_slot(thing, &tree, &below);
                     let mut attributes = plain(*mode);
                     (attributes.uid, attributes.gid) = *owner;
                     if self.machine.on {
@@ -96,10 +98,15 @@ impl Inner {
                 self.machine.loader.insert(name.clone(), value.clone());
             }
             Statement::Fault(fault) => self.machine.faults.push(fault.clone()),
-            Statement::DiskFault { device, damaged } => {
+            Statement::DiskFault { device, trouble } => {
                 let disk = self.machine.disk_mut(device).ok_or_else(|| no_disk(device))?;
-                disk.trouble = if *damaged { Trouble::Damaged } else { Trouble::Unreadable };
+                match trouble {
+                    DiskTrouble::Lasting(trouble) => disk.trouble = *trouble,
+                    DiskTrouble::Once(flaw) => disk.flaw = Some(*flaw),
+                    DiskTrouble::CorruptTable => disk.table_ok = false,
+                }
             }
+            Statement::Image { name, from } => self.make_image(name, from.as_deref())?,
             Statement::InUse(path) => drop(self.machine.in_use.insert(path.clone())),
             Statement::ServiceFails(name) if name == "nothing" => {
                 self.machine.failed_services.clear();
@@ -113,7 +120,9 @@ impl Inner {
             Statement::Wait(time) => self.time_passes(*time),
             Statement::Mend => {
                 self.machine.faults.clear();
-                self.machine.disks.iter_mut().for_each(|disk| disk.trouble = Trouble::None);
+                for disk in &mut self.machine.disks {
+                    (disk.trouble, disk.flaw) = (Trouble::None, None);
+                }
             }
             Statement::Detach(device) => {
                 let disk = self.machine.disk_mut(device).ok_or_else(|| no_disk(device))?;
@@ -153,8 +162,22 @@ impl Inner {
         match part {
             Start::Writable(writable) => start.root_writable = *writable,
             Start::ByLabel(by_label) => start.by_label = *by_label,
-            Start::Slot(slot) => start.slot = *slot,
             Start::Etc(memory) => start.memory_etc = *memory,
+            Start::Slot(slot) => self.start_slot(*slot),
+        }
+    }
+
+    /// A machine that has been running from this slot.
+    fn start_slot(&mut self, slot: u32) {
+        let id = self.machine.start.disk.clone();
+        let Some(disk) = self.machine.disks.iter_mut().find(|disk| disk.id == id) else { return };
+        let mark = if disk.scheme == Scheme::Gpt { "bootme" } else { "active" };
+        disk.default_slice = slot;
+        for part in &mut disk.parts {
+            part.attributes.retain(|name| name != mark);
+            if part.index == slot {
+                part.attributes.push(mark.to_owned());
+            }
         }
     }
 
@@ -217,6 +240,20 @@ impl Inner {
                 let missing = || io::Error::other(format!("there is no dataset {name}"));
                 vec![(self.machine.dataset(name).ok_or_else(missing)?.tree.clone(), below)]
             }
+            Where::Made(name) => {
+                let tree = image_tree(name);
+                if !self.machine.trees.contains_key(&tree) {
+                    return Err(io::Error::other(format!("there is no image {name}")));
+                }
+                let mut all = vec![(tree.clone(), below.clone())];
+                // As for the slots: /etc is in both of its places.
+                if let (Ok(rest), true) =
+                    (below.strip_prefix("etc"), self.machine.start.memory_etc.is_some())
+                {
+                    all.push((tree, Path::new("conf/base/etc").join(rest)));
+                }
+                all
+            }
             Where::Recovery => {
                 self.os_trees("recovery").into_iter().map(|tree| (tree, below.clone())).collect()
             }
@@ -233,6 +270,20 @@ impl Inner {
                 all
             }
         })
+    }
+
+    /// An image that is in no slot: that of slot A of the drive that the machine starts from, or
+    /// another one.
+    fn make_image(&mut self, name: &str, from: Option<&str>) -> io::Result<()> {
+        let of_slot = || {
+            let start = &self.machine.start.disk;
+            let disk = self.machine.disks.iter().find(|disk| disk.id == *start)?;
+            disk.parts.iter().find_map(|part| part.tree.clone())
+        };
+        let tree = from.map(image_tree).or_else(of_slot);
+        let tree = tree.ok_or_else(|| io::Error::other("there is no OS drive"))?;
+        let entries = self.entries(&tree)?;
+        self.lay_entries(&image_tree(name), entries)
     }
 
     /// The file systems of this kind on all OS drives.
@@ -296,6 +347,17 @@ impl Inner {
         debug_assert_ne!(new.scheme, Scheme::None);
         self.machine.disks.push(new);
         Ok(())
+    }
+}
+
+/// Whoever fills the second slot of a new drive has fstab name it.
+fn in_its_slot(thing: &Thing, tree: &str, below: &Path) -> Thing {
+    match thing {
+        Thing::File(content) if tree.ends_with("/B") && below.ends_with("etc/fstab") => {
+            let text = String::from_utf8_lossy(content).replace("s1a /", "s2a /");
+            Thing::File(text.into_bytes())
+        }
+        other => other.clone(),
     }
 }
 

@@ -89,6 +89,14 @@ impl Lab {
                 let found = self.lock().machine.restarting;
                 differ("restarting", wanted, &found)
             }
+            Expect::Running(slot) => {
+                let inner = self.lock();
+                let root = inner.machine.mounts.first().map(|one| one.tree.clone());
+                let found = root.as_deref().and_then(|tree| tree.rsplit('/').next());
+                let found = found.unwrap_or("nothing").to_owned();
+                differ("running", slot, &found)
+            }
+            Expect::Slot { slot, marks } => self.check_slot(slot, marks),
             Expect::Unchanged => {
                 let effect = last
                     .effects
@@ -120,6 +128,27 @@ impl Lab {
         let wrong_owner = owner.filter(|owner| *owner != (found.uid, found.gid));
         (wrong_mode.is_some() || wrong_owner.is_some())
             .then(|| format!("{}: {:04o} {}:{}", path.display(), found.mode, found.uid, found.gid))
+    }
+
+    /// What the table says about a slot of the drive that the machine starts from.
+    fn check_slot(&self, slot: &str, wanted: &[String]) -> Option<String> {
+        let inner = self.lock();
+        let machine = &inner.machine;
+        let disk = machine.disks.iter().find(|disk| disk.id == machine.start.disk);
+        let here = |part: &&super::machine::Part| {
+            part.tree.as_ref().is_some_and(|tree| tree.ends_with(&format!("/{slot}")))
+        };
+        let Some(part) = disk.and_then(|disk| disk.parts.iter().find(here)) else {
+            return Some(format!("there is no slot {slot}"));
+        };
+        let mut found = part.attributes.clone();
+        if part.raw {
+            found.push("invalid".to_owned());
+        }
+        let mut wanted = wanted.to_vec();
+        found.sort();
+        wanted.sort();
+        differ(&format!("slot {slot}"), &wanted, &found)
     }
 
     /// Never imported, and nothing in its datasets is younger than the story.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Inner;
-use super::machine::{Dataset, Disk, Leaf, Part, Pool, Scheme, Top, Trouble};
+use super::machine::{Dataset, Disk, Leaf, Loader, Part, Pool, Scheme, Top, Trouble};
 
 /// Bytes in a MiB.
 const MIB: u64 = 1 << 20;
@@ -27,6 +27,8 @@ pub struct OsDrive {
     pub label: String,
     /// Its partition table.
     pub scheme: Scheme,
+    /// What starts a slot on it; none: the usual one for the table.
+    pub loader: Option<Loader>,
 }
 
 /// A number that stays the same for the same name (FNV-1a), never 0.
@@ -49,6 +51,9 @@ fn part(index: u32, kind: &str, (offset, size): (u64, u64)) -> Part {
         bsd: false,
         ufs_label: String::new(),
         tree: None,
+        raw: false,
+        open: None,
+        tasted: Duration::ZERO,
     }
 }
 
@@ -64,6 +69,10 @@ fn blank(device: &str, serial: &str, size: u64) -> Disk {
         trouble: Trouble::None,
         scheme: Scheme::None,
         parts: Vec::new(),
+        table_ok: true,
+        loader: Loader::Mbr,
+        default_slice: 1,
+        flaw: None,
     }
 }
 
@@ -83,13 +92,16 @@ impl Inner {
     pub(crate) fn add_os_drive(&mut self, drive: &OsDrive) -> io::Result<()> {
         let mut disk = blank(&drive.device, &drive.serial, OS_SIZE);
         disk.scheme = drive.scheme;
+        let usual = if drive.scheme == Scheme::Gpt { Loader::Gptboot } else { Loader::Boot0 };
+        disk.loader = drive.loader.unwrap_or(usual);
         let id = if drive.serial.is_empty() { &drive.device } else { &drive.serial };
         disk.id = format!("{id}.os");
         let label = &drive.label;
         let tree = |what: &str| Some(format!("os/{id}/{what}"));
         match drive.scheme {
             Scheme::Gpt => {
-                let boot = part(1, "freebsd-boot", (20 << 10, 64 << 10));
+                let kind = if disk.loader == Loader::Gptboot { "freebsd-boot" } else { "efi" };
+                let boot = part(1, kind, (20 << 10, 64 << 10));
                 let mut at = MIB;
                 let mut next = |index, what: &str, store: &str, size| {
                     let mut part = part(index, "freebsd-ufs", (at, size));
@@ -129,7 +141,6 @@ impl Inner {
         }
         if self.machine.start.disk.is_empty() {
             self.machine.start.disk.clone_from(&disk.id);
-            self.machine.start.slot = if drive.scheme == Scheme::Gpt { 2 } else { 1 };
         }
         self.machine.disks.push(disk);
         Ok(())

@@ -27,11 +27,16 @@ pub enum Cut {
     Kept,
     /// Names and links are there, contents only to the half: shorter, or filled up with zeroes.
     Torn,
+    /// Of the writes to slots and partition tables some happened and others did not, in no order;
+    /// file systems keep the order of theirs.
+    Reordered,
 }
 
 impl Cut {
-    /// Every way.
+    /// Every way that makes a difference to file systems.
     pub const ALL: [Cut; 3] = [Cut::Lost, Cut::Kept, Cut::Torn];
+    /// Every way that makes a difference to a drive.
+    pub const OF_DRIVES: [Cut; 4] = [Cut::Lost, Cut::Kept, Cut::Torn, Cut::Reordered];
 
     /// One word for it.
     pub fn name(self) -> &'static str {
@@ -39,6 +44,7 @@ impl Cut {
             Cut::Lost => "lost",
             Cut::Kept => "kept",
             Cut::Torn => "torn",
+            Cut::Reordered => "reordered",
         }
     }
 }

@@ -172,8 +172,10 @@ impl Inner {
             (false, Some(Scheme::Gpt)) => "GPT",
             (false, _) => "MBR",
         };
+        let damaged = !one.inner && self.disk_of(one).is_some_and(|disk| !disk.table_ok);
+        let state = if damaged { "CORRUPT" } else { "OK" };
         format!(
-            "\t<scheme>{scheme}</scheme>\n\t<entries>4</entries>\n\t<state>OK</state>\n\t\
+            "\t<scheme>{scheme}</scheme>\n\t<entries>4</entries>\n\t<state>{state}</state>\n\t\
              <modified>false</modified>\n"
         )
     }

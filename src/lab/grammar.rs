@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::disks::OsDrive;
 use super::effects::{Cut, Failure, Fault, Target};
-use super::machine::Scheme;
-use super::statement::{Expect, Start, Statement, TopWords, Where};
+use super::machine::{Flaw, Loader, Scheme, Trouble};
+use super::statement::{DiskTrouble, Expect, Start, Statement, TopWords, Where};
 use super::tree::Thing;
 use crate::host::{FileKind, Interface};
 
@@ -37,6 +37,8 @@ const OPTIONS: &[&str] = &[
     "owner",
     "as",
     "set",
+    "from",
+    "loader",
 ];
 
 impl Words {
@@ -81,6 +83,11 @@ impl Words {
         self.option("after").map_or(Ok(Duration::ZERO), |word| time(&word))
     }
 
+    fn number(&mut self) -> Result<u64, String> {
+        let word = self.next("a number")?;
+        word.parse().map_err(|_| format!("{word}: not a number"))
+    }
+
     fn mode(&mut self) -> Result<Option<u32>, String> {
         let parse = |word: String| {
             u32::from_str_radix(&word, 8).map_err(|_| format!("{word}: not an octal mode"))
@@ -98,11 +105,14 @@ impl Words {
     }
 
     fn place(&mut self) -> Result<Where, String> {
-        Ok(match self.next("image, recovery, here or a dataset")?.as_str() {
+        Ok(match self.next("image, recovery, here, @NAME or a dataset")?.as_str() {
             "image" => Where::Image,
             "recovery" => Where::Recovery,
             "here" => Where::Here,
-            dataset => Where::Dataset(dataset.to_owned()),
+            word => match word.strip_prefix('@') {
+                Some(name) => Where::Made(name.to_owned()),
+                None => Where::Dataset(word.to_owned()),
+            },
         })
     }
 
@@ -169,6 +179,7 @@ impl Words {
             "remove" => Statement::Remove { place: self.place()?, path: self.path()? },
             "config" => Statement::Config(self.next("a key")?, self.next("a value")?),
             "kenv" => Statement::Kenv(self.next("a name")?, self.next("a value")?),
+            "image" => Statement::Image { from: self.option("from"), name: self.next("a name")? },
             "fault" => self.fault()?,
             "in-use" => Statement::InUse(self.path()?),
             "service-fails" => Statement::ServiceFails(self.next("a service")?),
@@ -191,9 +202,10 @@ impl Words {
             }
             "shutdown" => Statement::Shutdown,
             "cut" => {
-                let word = self.next("lost, kept or torn")?;
-                let cut = Cut::ALL.into_iter().find(|cut| cut.name() == word);
-                Statement::Cut(cut.ok_or_else(|| format!("cut {word}: lost, kept or torn"))?)
+                let word = self.next("lost, kept, torn or reordered")?;
+                let cut = Cut::OF_DRIVES.into_iter().find(|cut| cut.name() == word);
+                let wrong = || format!("cut {word}: lost, kept, torn or reordered");
+                Statement::Cut(cut.ok_or_else(wrong)?)
             }
             "detach" => Statement::Detach(self.next("a device")?),
             "attach" => Statement::Attach {
@@ -225,6 +237,15 @@ impl Words {
                 None | Some("mbr") => Scheme::Mbr,
                 Some("gpt") => Scheme::Gpt,
                 Some(other) => return Err(format!("layout {other}: mbr or gpt")),
+            },
+            loader: match self.option("loader").as_deref() {
+                None => None,
+                Some("gptboot") => Some(Loader::Gptboot),
+                Some("gptboot.efi") => Some(Loader::GptbootEfi),
+                Some("loader.efi") => Some(Loader::LoaderEfi),
+                Some("boot0") => Some(Loader::Boot0),
+                Some("mbr") => Some(Loader::Mbr),
+                Some(other) => return Err(format!("loader {other}: not known")),
             },
         })
     }
@@ -312,11 +333,15 @@ impl Words {
             "program" => Target::Program(self.next("a program")?),
             "disk" => {
                 let device = self.next("a device")?;
-                return match self.next("unreadable or damaged")?.as_str() {
-                    "unreadable" => Ok(Statement::DiskFault { device, damaged: false }),
-                    "damaged" => Ok(Statement::DiskFault { device, damaged: true }),
-                    other => Err(format!("{other}: unreadable or damaged")),
+                let trouble = match self.next("what is wrong with it")?.as_str() {
+                    "unreadable" => DiskTrouble::Lasting(Trouble::Unreadable),
+                    "damaged" => DiskTrouble::Lasting(Trouble::Damaged),
+                    "corrupt-table" => DiskTrouble::CorruptTable,
+                    "drops-write" => DiskTrouble::Once(Flaw::DropsWrite(self.number()?)),
+                    "fails-read" => DiskTrouble::Once(Flaw::FailsRead(self.number()?)),
+                    other => return Err(format!("{other}: not known")),
                 };
+                return Ok(Statement::DiskFault { device, trouble });
             }
             other => return Err(format!("fault {other}: not known")),
         };
@@ -331,6 +356,7 @@ impl Words {
             "EACCES" => Failure::Errno(libc::EACCES),
             "EROFS" => Failure::Errno(libc::EROFS),
             "ENOENT" => Failure::Errno(libc::ENOENT),
+            "ENXIO" => Failure::Errno(libc::ENXIO),
             other => return Err(format!("{other}: not a way to fail")),
         };
         Ok(Statement::Fault(Fault { at, how }))
@@ -383,6 +409,11 @@ impl Words {
             }
             "restarting" => Expect::Restarting(true),
             "not-restarting" => Expect::Restarting(false),
+            "running" => Expect::Running(self.next("A or B")?),
+            "slot" => Expect::Slot {
+                slot: self.next("A or B")?,
+                marks: std::mem::take(&mut self.plain).into(),
+            },
             "unchanged" => Expect::Unchanged,
             "says" => Expect::Says(self.next("the words")?),
             "silent" => Expect::Silent(self.next("the words")?),

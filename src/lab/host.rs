@@ -86,7 +86,9 @@ impl Host for Lab {
         let mut inner = self.lock();
         let now = inner.machine.uptime;
         let attached = inner.machine.disks.iter().filter(|disk| disk.attached);
-        let next = attached.map(|disk| disk.appears).filter(|at| *at > now && *at <= until).min();
+        let slots = inner.machine.disks.iter().flat_map(|disk| &disk.parts);
+        let times = attached.map(|disk| disk.appears).chain(slots.map(|part| part.tasted));
+        let next = times.filter(|at| *at > now && *at <= until).min();
         let then = next.unwrap_or(until.max(now));
         inner.machine.uptime = then;
         inner.run.waited += then - now;

@@ -7,9 +7,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Inner;
-use super::machine::{Leaf, Pool, Top, Trouble};
+use super::machine::{Leaf, Loader, Pool, Scheme, Top, Trouble};
 use super::paths::errno;
-use super::providers::Provider;
+use super::providers::{BSD_OFFSET, Provider};
+use super::slots::At;
+use crate::format::boot0::{self, Boot0};
 use crate::format::ufs;
 use crate::format::zfs_label::{
     self, LABEL_SIZE, Label, NVLIST_OFFSET, NVLIST_SIZE, PoolState, Vdev,
@@ -37,8 +39,18 @@ impl Inner {
         let mut bytes = vec![0; length.min(rest)];
         let end = offset.saturating_add(bytes.len() as u64);
         let touches = |at: u64, length: u64| at < end && offset < at + length;
-        if let Some(name) = self.volume(&provider) {
-            lay(&mut bytes, offset, ufs::SUPERBLOCK_OFFSET, &ufs::encode(&name));
+        let superblock = ufs::SUPERBLOCK_OFFSET;
+        let within = offset >= superblock && end <= superblock + ufs::SUPERBLOCK_READ as u64;
+        match (self.volume(&provider), self.slot_of(&provider)) {
+            // The whole of a slot is made of all its files.
+            (Some(name), _) if within => lay(&mut bytes, offset, superblock, &ufs::encode(&name)),
+            (_, Some((at, start))) => self.read_slot(&at, start + offset, &mut bytes)?,
+            (Some(name), None) => lay(&mut bytes, offset, superblock, &ufs::encode(&name)),
+            (None, None) => {
+                if let Some((at, code)) = self.boot_code(&provider) {
+                    lay(&mut bytes, offset, at, &code);
+                }
+            }
         }
         for start in zfs_label::label_offsets(size) {
             if !touches(start, LABEL_SIZE) {
@@ -61,8 +73,33 @@ impl Inner {
     /// The volume name of the UFS on a provider.
     fn volume(&self, provider: &Provider) -> Option<String> {
         let part = self.part_of(provider)?;
-        let here = part.tree.is_some() && part.bsd == provider.inner;
+        let here = part.tree.is_some() && !part.raw && part.bsd == provider.inner;
         here.then(|| part.ufs_label.clone())
+    }
+
+    /// The slot that a provider shows, from which byte on.
+    fn slot_of(&self, provider: &Provider) -> Option<(At, u64)> {
+        let part = self.part_of(provider).filter(|part| part.tree.is_some())?;
+        let disk = self.machine.disks.get(provider.disk)?;
+        let start = if provider.inner { BSD_OFFSET } else { 0 };
+        Some(((disk.id.clone(), part.index), start))
+    }
+
+    /// The boot code on a drive, as far as somebody may look for it: where, and what.
+    fn boot_code(&self, provider: &Provider) -> Option<(u64, Vec<u8>)> {
+        let disk = self.machine.disks.get(provider.disk)?;
+        let kind = self.part_of(provider).map(|part| part.kind.as_str());
+        let words: &[u8] = match (kind, disk.loader) {
+            (None, Loader::Boot0) if disk.scheme == Scheme::Mbr => {
+                let boot0 = Boot0 { default: disk.default_slice, offered: 3, updates: true };
+                return Some((0, boot0::encode(&boot0, true)));
+            }
+            (Some("freebsd-boot"), Loader::Gptboot) => b"gptboot: No /boot/loader",
+            (Some("efi"), Loader::GptbootEfi) => b"gptboot.efi: unable to load GPT",
+            (Some("efi"), _) => b"FreeBSD/amd64 EFI loader",
+            _ => return None,
+        };
+        Some((4096, words.to_vec()))
     }
 
     /// The label of the vdev on a provider, if it is one.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::effects::Fault;
+use super::slots::Pending;
 use super::unsynced::Unsynced;
 use crate::host::{Attributes, FileKind, Mount};
 
@@ -40,6 +41,12 @@ pub struct Machine {
     pub under_rc: bool,
     /// What would be lost if the power went now.
     pub unsynced: Vec<Unsynced>,
+    /// What the drives have in their caches.
+    pub pending: Vec<Pending>,
+    /// What the loader and the kernel said before `/` was mounted.
+    pub said: Vec<String>,
+    /// Decides which writes a power cut reorders.
+    pub seed: u64,
     /// Paths that some program uses, so that they cannot be unmounted.
     pub in_use: BTreeSet<PathBuf>,
     /// What goes wrong.
@@ -73,6 +80,9 @@ impl Default for Machine {
             on: false,
             under_rc: false,
             unsynced: Vec::new(),
+            pending: Vec::new(),
+            said: Vec::new(),
+            seed: 0,
             in_use: BTreeSet::new(),
             faults: Vec::new(),
             next: 1,
@@ -90,8 +100,6 @@ impl Default for Machine {
 pub struct Start {
     /// The disk (its id) that the firmware starts from.
     pub disk: String,
-    /// Index of the partition that is mounted as `/`.
-    pub slot: u32,
     /// `/` is mounted by its label; otherwise by the partition's own name.
     pub by_label: bool,
     /// `/` can be written to.
@@ -108,7 +116,6 @@ impl Default for Start {
     fn default() -> Self {
         Start {
             disk: String::new(),
-            slot: 1,
             by_label: true,
             root_writable: false,
             memory_etc: Some(5 << 20),
@@ -141,6 +148,38 @@ pub struct Disk {
     pub scheme: Scheme,
     /// Its partitions, by index.
     pub parts: Vec<Part>,
+    /// Both copies of its partition table are good.
+    pub table_ok: bool,
+    /// What starts a slot on it.
+    pub loader: Loader,
+    /// The slice that boot0 starts by itself.
+    pub default_slice: u32,
+    /// What is wrong with its flash.
+    pub flaw: Option<Flaw>,
+}
+
+/// What starts a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Loader {
+    /// gptboot, in a partition of type `freebsd-boot`.
+    Gptboot,
+    /// gptboot.efi, in the EFI system partition.
+    GptbootEfi,
+    /// loader.efi, in the EFI system partition: it looks at no mark.
+    LoaderEfi,
+    /// boot0, in sector 0.
+    Boot0,
+    /// The plain boot code for an MBR: it starts the active slice.
+    Mbr,
+}
+
+/// Something that goes wrong once, silently or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Flaw {
+    /// The write to a slot after so many more is forgotten.
+    DropsWrite(u64),
+    /// The read from a slot after so many more fails.
+    FailsRead(u64),
 }
 
 /// What is wrong with a disk.
@@ -186,6 +225,12 @@ pub struct Part {
     pub ufs_label: String,
     /// The UFS on it: a key of [`Machine::trees`].
     pub tree: Option<String>,
+    /// What it holds is bytes, in a file of their own: it is open for writing, or it holds no UFS.
+    pub raw: bool,
+    /// The provider by which it is open for writing.
+    pub open: Option<String>,
+    /// Uptime at which the kernel has looked at it again after it was closed.
+    pub tasted: Duration,
 }
 
 /// A pool.

@@ -104,6 +104,10 @@ impl Inner {
         let fail = |number| Error::io(doing, &errno(number));
         let provider = self.provider(name).ok_or_else(|| fail(libc::ENOENT))?;
         let part = self.part_of(&provider).filter(|part| part.bsd == provider.inner);
+        if part.is_some_and(|part| part.open.is_some()) {
+            return Err(fail(libc::EBUSY));
+        }
+        let part = part.filter(|part| !part.raw);
         let tree = part.and_then(|part| part.tree.clone()).ok_or_else(|| fail(libc::EINVAL))?;
         let is_same = |one: &&Mounted| one.mount.fstype == "ufs" && one.tree == tree;
         if self.machine.mounts.iter().any(|one| is_same(&one)) {

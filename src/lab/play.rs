@@ -86,6 +86,16 @@ pub fn standard(root: &Path) -> io::Result<Lab> {
     Ok(lab)
 }
 
+/// Has these statements done on a machine; an error says which could not be.
+#[cfg(test)]
+pub(crate) fn tell(lab: &Lab, text: &str) -> Result<(), String> {
+    let mut player = Player::new(lab);
+    for (number, statement) in story::parse(text)? {
+        player.perform(&statement).map_err(|error| format!("{number}: {error}"))?;
+    }
+    Ok(())
+}
+
 /// Runs nanozfs on the machine: how it ended, and what it printed.
 pub(crate) fn run(lab: &Lab, words: &[String], under_rc: bool, plan: Plan) -> (End, String) {
     lab.begin(plan);
@@ -228,7 +238,8 @@ impl<'a> Player<'a> {
             .collect();
         let kenv = inner.machine.kenv.iter().filter(|(name, _)| name.starts_with("nanozfs."));
         let typed: String = kenv.map(|(name, value)| format!("; loader: {name}={value}")).collect();
-        format!("power on: {root}; disks: {}{typed}", disks.join(" "))
+        let said: String = inner.machine.said.iter().map(|line| format!("{line}; ")).collect();
+        format!("power on: {said}{root}; disks: {}{typed}", disks.join(" "))
     }
 
     /// Something that happens to the machine, in brackets.

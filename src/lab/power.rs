@@ -4,8 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::machine::{Machine, Scheme};
-use super::providers::providers;
 use super::tree::{Thing, plain};
 use super::{Cut, Inner, Lab};
 use crate::host::FileKind;
@@ -18,7 +16,7 @@ impl Lab {
     ///
     /// # Errors
     ///
-    /// When there is nothing to start from.
+    /// When nothing starts: the machine is off again.
     pub fn power_on(&self) -> io::Result<()> {
         let mut inner = self.lock();
         if inner.machine.on {
@@ -27,13 +25,19 @@ impl Lab {
         let machine = &mut inner.machine;
         machine.on = true;
         machine.uptime = KERNEL;
+        machine.said.clear();
         for disk in &mut machine.disks {
             // Those that are late are late for rc; all others are there before it.
             disk.appears = if disk.after.is_zero() { Duration::ZERO } else { KERNEL + disk.after };
         }
-        let (name, tree) = root_device(machine)
-            .ok_or_else(|| io::Error::other("nothing to start from: no OS drive is attached"))?;
-        machine.kenv.clear();
+        let (name, tree) = match inner.load() {
+            Ok(root) => root,
+            Err(why) => {
+                inner.machine.on = false;
+                return Err(io::Error::other(why));
+            }
+        };
+        let machine = &mut inner.machine;
         machine.kenv.insert("vfs.root.mountfrom".to_owned(), format!("ufs:/dev/{name}"));
         let loader = std::mem::take(&mut machine.loader);
         machine.kenv.extend(loader);
@@ -62,42 +66,6 @@ impl Lab {
     pub fn shutdown(&self) -> io::Result<()> {
         self.power_cut(Cut::Kept)
     }
-}
-
-/// What is mounted as `/`: the device and its file system. By label it may be another drive's.
-fn root_device(machine: &Machine) -> Option<(String, String)> {
-    let at = machine
-        .disks
-        .iter()
-        .position(|disk| disk.id == machine.start.disk && machine.present(disk));
-    let at = at.or_else(|| {
-        // The firmware takes the next drive with slots.
-        machine.disks.iter().position(|disk| {
-            machine.present(disk) && disk.parts.iter().any(|part| part.tree.is_some())
-        })
-    })?;
-    let disk = machine.disks.get(at)?;
-    let wanted = match disk.scheme {
-        Scheme::Gpt => machine.start.slot.max(2),
-        _ => machine.start.slot.min(2),
-    };
-    let part = disk.parts.iter().find(|part| part.index == wanted)?;
-    let all = providers(machine);
-    let label = match disk.scheme {
-        Scheme::Gpt => format!("gpt/{}", part.name),
-        _ => format!("ufs/{}", part.ufs_label),
-    };
-    let labelled = all.iter().find(|one| one.name == label && machine.start.by_label);
-    let plain = || {
-        all.iter().find(|one| {
-            let same = one.disk == at && one.part == Some(part.index) && one.class == "PART";
-            same && one.inner == part.bsd
-        })
-    };
-    let root = labelled.or_else(plain)?;
-    let disk = machine.disks.get(root.disk)?;
-    let part = disk.parts.iter().find(|part| Some(part.index) == root.part)?;
-    Some((root.name.clone(), part.tree.clone()?))
 }
 
 impl Inner {
@@ -140,6 +108,9 @@ impl Inner {
         machine.mounts.clear();
         machine.kenv.clear();
         machine.in_use.clear();
+        for part in machine.disks.iter_mut().flat_map(|disk| &mut disk.parts) {
+            part.tasted = Duration::ZERO;
+        }
         for pool in &mut machine.pools {
             pool.imported = false;
             for leaf in pool.tops.iter_mut().flat_map(|top| &mut top.leaves) {

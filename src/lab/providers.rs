@@ -5,6 +5,7 @@
 //! while what it lies on is open under another name.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::Inner;
 use super::disks::number_of;
@@ -42,7 +43,7 @@ pub(crate) fn providers(machine: &Machine) -> Vec<Provider> {
     order.sort_by_key(|at| machine.disks.get(*at).map(|disk| disk.appears));
     for at in order {
         if let Some(disk) = machine.disks.get(at).filter(|disk| machine.present(disk)) {
-            taste(&mut all, &mut labels, at, disk);
+            taste(&mut all, &mut labels, at, disk, machine.uptime);
         }
     }
     let mut opened = openings(machine);
@@ -64,10 +65,18 @@ fn openings(machine: &Machine) -> Vec<(String, bool)> {
     let pools = machine.pools.iter().filter(|pool| pool.imported);
     let leaves = pools.flat_map(|pool| &pool.tops).flat_map(|top| &top.leaves);
     let leaves = leaves.filter_map(|leaf| Some((leaf.opened.clone()?, true)));
-    mounted.chain(leaves).collect()
+    let parts = machine.disks.iter().flat_map(|disk| &disk.parts);
+    let slots = parts.filter_map(|part| Some((part.open.clone()?, true)));
+    mounted.chain(leaves).chain(slots).collect()
 }
 
-fn taste(all: &mut Vec<Provider>, labels: &mut BTreeSet<String>, at: usize, disk: &Disk) {
+fn taste(
+    all: &mut Vec<Provider>,
+    labels: &mut BTreeSet<String>,
+    at: usize,
+    disk: &Disk,
+    now: Duration,
+) {
     let first = Provider {
         name: disk.device.clone(),
         class: "DISK",
@@ -80,18 +89,25 @@ fn taste(all: &mut Vec<Provider>, labels: &mut BTreeSet<String>, at: usize, disk
     };
     all.push(first.clone());
     let raw = all.len() - 1;
-    cut(all, labels, raw, disk);
+    cut(all, labels, raw, disk, now);
     if !disk.serial.is_empty() {
         let name = format!("diskid/DISK-{}", disk.serial);
         if labels.insert(name.clone()) {
             all.push(Provider { name, class: "LABEL", parent: Some(raw), ..first });
-            cut(all, labels, all.len() - 1, disk);
+            cut(all, labels, all.len() - 1, disk, now);
         }
     }
 }
 
-/// The partitions on provider `on`, and their labels.
-fn cut(all: &mut Vec<Provider>, labels: &mut BTreeSet<String>, on: usize, disk: &Disk) {
+/// The partitions on provider `on`, and their labels. What is in a slot is seen after the kernel
+/// has looked at it.
+fn cut(
+    all: &mut Vec<Provider>,
+    labels: &mut BTreeSet<String>,
+    on: usize,
+    disk: &Disk,
+    now: Duration,
+) {
     let Some(parent) = all.get(on).cloned() else { return };
     let letter = match disk.scheme {
         Scheme::None => return,
@@ -108,13 +124,17 @@ fn cut(all: &mut Vec<Provider>, labels: &mut BTreeSet<String>, on: usize, disk: 
         };
         all.push(made.clone());
         let mut at = all.len() - 1;
+        let seen = !part.raw && part.tasted <= now;
+        if part.bsd && !seen {
+            continue;
+        }
         if part.bsd {
             let name = format!("{}a", made.name);
             all.push(Provider { name, inner: true, parent: Some(at), ..made.clone() });
             at = all.len() - 1;
         }
         let Some(base) = all.get(at).cloned() else { return };
-        for name in names(disk, part) {
+        for name in names(disk, part, seen) {
             if labels.insert(name.clone()) {
                 let parent = Some(at);
                 all.push(Provider { name, class: "LABEL", parent, ..base.clone() });
@@ -123,8 +143,8 @@ fn cut(all: &mut Vec<Provider>, labels: &mut BTreeSet<String>, on: usize, disk: 
     }
 }
 
-/// The labels that a partition carries.
-fn names(disk: &Disk, part: &Part) -> Vec<String> {
+/// The labels that a partition carries, and that its file system does when it is `seen`.
+fn names(disk: &Disk, part: &Part, seen: bool) -> Vec<String> {
     let mut names = Vec::new();
     if disk.scheme == Scheme::Gpt {
         names.push(format!("gptid/{}", uuid(disk, part)));
@@ -132,7 +152,7 @@ fn names(disk: &Disk, part: &Part) -> Vec<String> {
             names.push(format!("gpt/{}", part.name));
         }
     }
-    if !part.ufs_label.is_empty() && (part.tree.is_some() || part.kind == "freebsd-ufs") {
+    if seen && !part.ufs_label.is_empty() && (part.tree.is_some() || part.kind == "freebsd-ufs") {
         names.push(format!("ufs/{}", part.ufs_label));
     }
     names

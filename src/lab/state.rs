@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::disks::number_of;
-use super::machine::{Dataset, Pool};
+use super::machine::{Dataset, Loader, Pool};
 use super::tree;
 use super::{Inner, Lab};
 use crate::host::{FileKind, RealFiles, Stat};
@@ -112,6 +112,22 @@ impl Inner {
                 Some(Some(shown)) => self.tree_state(&mut state, name, shown)?,
                 // One line says it all, below.
                 Some(None) => {}
+            }
+        }
+        for disk in &self.machine.disks {
+            if !disk.table_ok {
+                state.lines.insert(format!("table {}", disk.id), "corrupt".to_owned());
+            }
+            if disk.loader == Loader::Boot0 {
+                let line = disk.default_slice.to_string();
+                state.lines.insert(format!("boot0 {}", disk.id), line);
+            }
+            for part in disk.parts.iter().filter(|part| part.tree.is_some()) {
+                let place = format!("slot {} {}", disk.id, part.index);
+                let mut marks = part.attributes.clone();
+                marks.sort();
+                let holds = if part.raw { "no file system" } else { &part.ufs_label };
+                state.lines.insert(place, format!("{holds} {}", marks.join(",")));
             }
         }
         for pool in &self.machine.pools {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::disks::OsDrive;
 use super::effects::{Cut, Fault};
+use super::machine::{Flaw, Trouble};
 use super::tree::Thing;
 use crate::host::Interface;
 
@@ -20,7 +21,8 @@ pub enum Statement {
     /// `use standard`: the common appliance; `use standard os-drive nda0 layout=gpt`: on another
     /// kind of drive.
     UseStandard(Option<OsDrive>),
-    /// `os-drive ada0 serial=OS-1 layout=mbr label=nano`
+    /// `os-drive ada0 serial=OS-1 layout=mbr label=nano`; `loader=gptboot.efi`, `loader.efi` or
+    /// `mbr` in the place of gptboot and boot0.
     OsDrive(OsDrive),
     /// `start root=ro by=label slot=1 etc=memory etc-size=5m`: how the machine starts.
     Start(Vec<Start>),
@@ -59,8 +61,13 @@ pub enum Statement {
     Kenv(String, String),
     /// `fault ...`
     Fault(Fault),
-    /// `fault disk ada2 unreadable`, `damaged`
-    DiskFault { device: String, damaged: bool },
+    /// `fault disk ada2 unreadable`, `damaged`; of an OS drive also `drops-write 3`: the write to a
+    /// slot after three more is forgotten; `fails-read 3`; `corrupt-table`.
+    DiskFault { device: String, trouble: DiskTrouble },
+    /// `image new`, `image bad from=new`: an image that is in no slot yet, with the files of the
+    /// first slot, or of another image. `file @new /etc/motd "..."` changes it. One whose
+    /// `/boot/kernel/kernel` contains the word `panics` does that when it starts.
+    Image { name: String, from: Option<String> },
     /// `in-use /var`: some program has files open there.
     InUse(PathBuf),
     /// `service-fails sshd`: rc cannot start it; `service-fails nothing`: it can start all.
@@ -81,7 +88,7 @@ pub enum Statement {
     Run(Vec<String>),
     /// `shutdown`
     Shutdown,
-    /// `cut lost`
+    /// `cut lost`, `kept`, `torn`, `reordered`
     Cut(Cut),
     /// `detach ada2`
     Detach(String),
@@ -95,6 +102,17 @@ pub enum Statement {
     Expect(Expect),
 }
 
+/// What is wrong with a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskTrouble {
+    /// Until it is mended.
+    Lasting(Trouble),
+    /// Once.
+    Once(Flaw),
+    /// One copy of its partition table is damaged.
+    CorruptTable,
+}
+
 /// Part of how the machine starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -102,7 +120,7 @@ pub enum Start {
     Writable(bool),
     /// `by=label`
     ByLabel(bool),
-    /// `slot=2`: the index of the partition.
+    /// `slot=2`: the index of the partition that is marked as the one to start.
     Slot(u32),
     /// `etc=memory`, of this size; `etc=root`.
     Etc(Option<u64>),
@@ -124,6 +142,8 @@ pub enum Where {
     Image,
     /// The recovery copy of every OS drive.
     Recovery,
+    /// `@new`: an image that is in no slot, `/etc` in both of its places.
+    Made(String),
     /// A dataset.
     Dataset(String),
     /// What the running machine shows.
@@ -169,6 +189,10 @@ pub enum Expect {
     Programs(usize),
     /// `restarting`: somebody asked for a restart. `not-restarting`: nobody did.
     Restarting(bool),
+    /// `running B`: the slot that `/` is mounted from.
+    Running(String),
+    /// `slot B bootme bootonce`: marked so, and no more; `slot B invalid`: it holds no file system.
+    Slot { slot: String, marks: Vec<String> },
     /// `unchanged`: by the last run.
     Unchanged,
     /// `says "text"`: the last run, wherever its lines are wrapped.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::format::geom::Mesh;
 use crate::format::zfs_label;
-use crate::host::{Files, Host, Import, Kind, MountRequest, Source};
+use crate::host::{Drives, Files, Flag, Host, Import, Kind, MountRequest, Source};
 
 /// The common appliance, switched on, and the directory it lives in.
 fn machine() -> (tempfile::TempDir, Lab) {
@@ -291,4 +291,200 @@ fn a_late_disk_is_waited_for_and_not_longer() {
     assert!(mesh(&lab).find("ada3").is_some());
     assert!(!lab.wait_for_devices(began + Duration::from_secs(30)));
     assert_eq!((lab.uptime() - began).as_secs(), 30);
+}
+
+/// The common appliance on another kind of drive, on.
+fn on_drive(options: &str) -> (tempfile::TempDir, Lab) {
+    let scratch = tempfile::tempdir().unwrap();
+    let lab = Lab::create(&scratch.path().join("lab")).unwrap();
+    play::tell(&lab, &format!("use standard os-drive ada0 serial=OS-1 {options}")).unwrap();
+    lab.power_on().unwrap();
+    (scratch, lab)
+}
+
+fn expect(lab: &Lab, lines: &[&str]) {
+    for line in lines {
+        play::tell(lab, &format!("expect {line}")).unwrap();
+    }
+}
+
+fn restart(lab: &Lab) {
+    lab.shutdown().unwrap();
+    lab.power_on().unwrap();
+}
+
+/// Zeroes the front of a slot.
+fn zero(lab: &Lab, slot: &str) {
+    let mut device = lab.drives().open(slot).unwrap();
+    device.write_at(&[0; 256 << 10], 0).unwrap();
+    device.flush().unwrap();
+}
+
+#[test]
+fn gptboot_tries_the_armed_slot_once_and_goes_back() {
+    let (_scratch, lab) = on_drive("layout=gpt");
+    expect(&lab, &["running A", "slot A bootme", "slot B"]);
+    lab.set_flag("ada0", 3, Flag::BootOnce).unwrap();
+    expect(&lab, &["slot B bootme bootonce"]);
+    restart(&lab);
+    expect(&lab, &["running B", "slot A bootme", "slot B bootonce"]);
+    let found = mesh(&lab);
+    let slot = found.provider(found.find("ada0p3").unwrap()).partition.clone().unwrap();
+    assert_eq!(slot.attributes, ["bootonce"]);
+    restart(&lab);
+    expect(&lab, &["running A", "slot A bootme", "slot B bootfailed"]);
+}
+
+#[test]
+fn gptboot_passes_over_what_does_not_load_and_a_panic_comes_back() {
+    let (_scratch, lab) = on_drive("layout=gpt");
+    lab.set_flag("ada0", 3, Flag::BootOnce).unwrap();
+    zero(&lab, "ada0p3");
+    expect(&lab, &["slot B bootme bootonce invalid"]);
+    restart(&lab);
+    expect(&lab, &["running A", "slot B bootfailed invalid"]);
+    // Only the first UFS partition is tried when nothing is marked, and nothing else.
+    lab.clear_flag("ada0", 2, Flag::BootMe).unwrap();
+    restart(&lab);
+    expect(&lab, &["running A", "slot A"]);
+
+    let (_scratch, lab) = on_drive("layout=gpt");
+    play::tell(&lab, "file image /boot/kernel/kernel \"it panics\"").unwrap();
+    lab.shutdown().unwrap();
+    assert_eq!(lab.power_on().unwrap_err().to_string(), "every kernel panics");
+}
+
+#[test]
+fn loader_efi_looks_at_no_mark() {
+    let (_scratch, lab) = on_drive("layout=gpt loader=loader.efi");
+    lab.set_flag("ada0", 3, Flag::BootOnce).unwrap();
+    restart(&lab);
+    expect(&lab, &["running A", "slot B bootme bootonce", "kenv efi-version 2.70"]);
+    let (_scratch, lab) = on_drive("layout=gpt loader=gptboot.efi");
+    lab.set_flag("ada0", 3, Flag::BootOnce).unwrap();
+    restart(&lab);
+    expect(&lab, &["running B", "slot B bootonce"]);
+}
+
+#[test]
+fn the_active_slice_boots_and_boot0_needs_its_default() {
+    let (_scratch, lab) = on_drive("layout=mbr");
+    let default = |lab: &Lab| {
+        crate::format::boot0::parse(&lab.read_device("ada0", 0, 512).unwrap()).unwrap().default
+    };
+    assert_eq!(default(&lab), 1);
+    lab.set_flag("ada0", 2, Flag::Active).unwrap();
+    expect(&lab, &["slot A", "slot B active"]);
+    restart(&lab);
+    expect(&lab, &["running B"]);
+    lab.select_slice("ada0", 2).unwrap();
+    assert_eq!(default(&lab), 2);
+    lab.set_flag("ada0", 1, Flag::Active).unwrap();
+    restart(&lab);
+    expect(&lab, &["running A"]);
+    zero(&lab, "ada0s2");
+    lab.shutdown().unwrap();
+    assert!(lab.power_on().unwrap_err().to_string().contains("boot0 waits for a key"));
+}
+
+#[test]
+fn gpart_refuses_what_the_kernel_does() {
+    let (_scratch, lab) = on_drive("layout=gpt");
+    let why = |done: crate::host::Result<()>| done.unwrap_err().why;
+    assert!(why(lab.set_flag("ada0", 2, Flag::Active)).contains("Invalid argument"));
+    assert!(why(lab.set_flag("ada0", 9, Flag::BootMe)).contains("No such partition"));
+    assert!(why(lab.set_flag("ada9", 2, Flag::BootMe)).contains("Invalid argument"));
+    assert!(why(lab.select_slice("ada0", 2)).contains("incompatible boot code"));
+    play::tell(&lab, "fault disk ada0 corrupt-table").unwrap();
+    assert!(why(lab.clear_flag("ada0", 2, Flag::BootMe)).contains("is corrupt"));
+    let table_ok = |lab: &Lab| {
+        let mesh = mesh(lab);
+        mesh.provider(mesh.find("ada0p2").unwrap()).partition.clone().unwrap().table_ok
+    };
+    assert!(!table_ok(&lab));
+    lab.recover_table("ada0").unwrap();
+    assert!(table_ok(&lab));
+    let (_scratch, lab) = on_drive("layout=mbr loader=mbr");
+    assert!(why(lab.set_flag("ada0", 2, Flag::BootOnce)).contains("Invalid argument"));
+    assert!(why(lab.select_slice("ada0", 2)).contains("incompatible boot code"));
+}
+
+#[test]
+fn a_table_that_was_cut_off_has_one_good_copy() {
+    // Before which effect the power goes, and what is there then: the mark, and a whole table.
+    for (number, cut, marked, whole) in [
+        (1, Cut::Kept, false, true),
+        (2, Cut::Lost, false, true),
+        (2, Cut::Kept, true, false),
+        (2, Cut::Torn, false, false),
+        (3, Cut::Lost, false, true),
+        (3, Cut::Torn, true, false),
+        (3, Cut::Kept, true, true),
+        (4, Cut::Lost, true, true),
+    ] {
+        let (_scratch, lab) = on_drive("layout=gpt");
+        lab.begin(Plan::CutAt(number));
+        let set = || lab.set_flag("ada0", 3, Flag::BootFailed);
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(set));
+        assert_eq!(ended.is_err(), number < 4);
+        lab.power_cut(cut).unwrap();
+        lab.power_on().unwrap();
+        let mesh = mesh(&lab);
+        let slot = mesh.provider(mesh.find("ada0p3").unwrap()).partition.clone().unwrap();
+        assert_eq!((slot.has("bootfailed"), slot.table_ok), (marked, whole), "{number} {cut:?}");
+    }
+}
+
+#[test]
+fn a_slot_is_bytes_while_it_is_open_and_files_when_they_mean_something() {
+    let (_scratch, lab) = on_drive("layout=mbr");
+    assert_eq!(lab.drives().open("ada0s1").err().unwrap().raw_os_error(), Some(libc::EPERM));
+    let image = lab.read_device("ada0s2", 0, 1 << 21).unwrap();
+    let open = || lab.drives().open("ada0s2");
+    let mut device = open().unwrap();
+    assert_eq!(open().err().unwrap().raw_os_error(), Some(libc::EBUSY));
+    assert!(mesh(&lab).find("ada0s2a").is_none());
+    assert!(mesh(&lab).find("ufs/nanos2a").is_none());
+    assert!(mesh(&lab).find("ada0s2").is_some());
+    let mut read = vec![0; image.len()];
+    device.read_at(&mut read, 0).unwrap();
+    assert!(read == image);
+    assert_eq!(device.write_at(&[0; 100], 0).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+    assert!(device.write_at(&[0; 512], device.size()).is_err());
+    // Half of it, not flushed: the power takes it back.
+    device.write_at(&[1; 512], (1 << 20) + 8192).unwrap();
+    drop(device);
+    expect(&lab, &["slot B invalid"]);
+    assert!(lab.check_volume("ada0s2a").is_err());
+    let copy = lab.copy_to(&lab.root().with_file_name("copy")).unwrap();
+    copy.power_cut(Cut::Kept).unwrap();
+    expect(&copy, &["slot B invalid"]);
+    lab.power_cut(Cut::Lost).unwrap();
+    lab.power_on().unwrap();
+    expect(&lab, &["slot B"]);
+    assert!(lab.read_device("ada0s2", 0, 1 << 21).unwrap() == image);
+    // The kernel looks at it again a little later; then it has its new name.
+    lab.name_volume("ada0s2a", "other").unwrap();
+    drop(lab.drives().open("ada0s2").unwrap());
+    assert!(mesh(&lab).find("ada0s2a").is_none());
+    assert!(lab.wait_for_devices(lab.uptime() + Duration::from_secs(10)));
+    assert!(mesh(&lab).find("ufs/other").is_some());
+    lab.check_volume("ada0s2a").unwrap();
+}
+
+#[test]
+fn a_kernel_mounts_what_its_fstab_says() {
+    let (_scratch, lab) = on_drive("layout=mbr");
+    lab.set_flag("ada0", 2, Flag::Active).unwrap();
+    restart(&lab);
+    expect(&lab, &["running B"]);
+    // As the image is before anybody corrects it.
+    lab.set_flag("ada0", 1, Flag::Active).unwrap();
+    restart(&lab);
+    play::tell(&lab, "image raw").unwrap();
+    let image = lab.image("raw").unwrap();
+    lab.drives().open("ada0s2").unwrap().write_at(&image, 0).unwrap();
+    lab.set_flag("ada0", 2, Flag::Active).unwrap();
+    restart(&lab);
+    expect(&lab, &["running A"]);
 }

@@ -172,8 +172,14 @@ impl Inner {
     /// When the lab's directory cannot be written to.
     pub(crate) fn lose(&mut self, cut: Cut) -> io::Result<()> {
         let all = std::mem::take(&mut self.machine.unsynced);
-        match cut {
-            Cut::Kept => {}
+        let number = self.run.done.len() as u64 + self.machine.seed;
+        let of_files = match cut {
+            Cut::Reordered if number.is_multiple_of(2) => Cut::Lost,
+            Cut::Reordered => Cut::Kept,
+            other => other,
+        };
+        match of_files {
+            Cut::Kept | Cut::Reordered => {}
             Cut::Torn => {
                 for (at, one) in all.iter().enumerate() {
                     if let Change::Content(path) = &one.change
@@ -195,6 +201,7 @@ impl Inner {
                 }
             }
         }
+        self.lose_cache(cut)?;
         let kept = self.root.join(KEPT);
         if kept.is_dir() { fs::remove_dir_all(kept) } else { Ok(()) }
     }

@@ -38,6 +38,9 @@ impl Player<'_> {
                 }
                 found => Some(format!("{} shows {found:?}, not {source}", at.display())),
             },
+            Expect::Running(_) | Expect::Slot { .. } => {
+                return Err("slots are looked at by the lab only".to_owned());
+            }
             Expect::NotMounted(at) => {
                 let found = self.mounted(at)?;
                 found.map(|(source, _)| format!("{} is mounted: {source}", at.display()))

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use nanozfs::lab::machine::Scheme;
+use nanozfs::lab::machine::{Scheme, Trouble};
 use nanozfs::lab::play::STANDARD;
-use nanozfs::lab::statement::{Start, Statement, Where};
+use nanozfs::lab::statement::{DiskTrouble, Start, Statement, Where};
 use nanozfs::lab::{Failure, OsDrive, Target, story};
 
 use super::disk;
@@ -261,14 +261,14 @@ impl Player<'_> {
             }
             Statement::Kenv(name, value) => self.kenv.push((name.clone(), value.clone())),
             Statement::Fault(fault) => self.fault(&fault.at, &fault.how)?,
-            Statement::DiskFault { device, damaged } => {
-                if *damaged {
+            Statement::DiskFault { device, trouble } => match trouble {
+                DiskTrouble::Lasting(Trouble::Damaged) => {
                     self.flush()?;
                     disk::damage(&self.disk(device)?.file)?;
-                } else {
-                    self.disk(device)?.unreadable = true;
                 }
-            }
+                DiskTrouble::Lasting(Trouble::Unreadable) => self.disk(device)?.unreadable = true,
+                other => bail!("{device}: {other:?} is for the lab only"),
+            },
             Statement::InUse(path) => {
                 let file = quote(format!("{}/in-use", path.display()).as_bytes());
                 let line = format!("sleep 100000 > {file} 2>/dev/null </dev/null & :");
@@ -415,6 +415,7 @@ impl Player<'_> {
                 names.iter().for_each(|name| self.script.line(&format!("slot {name}")));
                 names.iter().map(|name| (format!("/s/{name}"), path.to_path_buf())).collect()
             }
+            Where::Made(name) => bail!("@{name}: images are made by the lab only"),
             Where::Image => {
                 let mut all = Vec::new();
                 if world::is_real(path) && matches!(path.to_str(), Some("/etc/fstab" | "/dev")) {

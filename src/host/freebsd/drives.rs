@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use super::FreeBsd;
 use crate::host::programs::{gpart, ufs};
-use crate::host::{BlockDevice, Drives, Flag, Result};
+use crate::host::{BlockDevice, Drives, Error, Flag, Result};
 use crate::sys::disk;
 
 impl Drives for FreeBsd {
@@ -17,28 +17,39 @@ impl Drives for FreeBsd {
     }
 
     fn set_flag(&self, disk: &str, index: u32, flag: Flag) -> Result<()> {
-        gpart::set(&*self.runner, disk, index, flag)
+        gpart::set(&*self.runner, disk, index, flag)?;
+        settle(disk)
     }
 
     fn clear_flag(&self, disk: &str, index: u32, flag: Flag) -> Result<()> {
-        gpart::unset(&*self.runner, disk, index, flag)
+        gpart::unset(&*self.runner, disk, index, flag)?;
+        settle(disk)
     }
 
     fn recover_table(&self, disk: &str) -> Result<()> {
-        gpart::recover(&*self.runner, disk)
+        gpart::recover(&*self.runner, disk)?;
+        settle(disk)
     }
 
     fn select_slice(&self, disk: &str, slice: u32) -> Result<()> {
-        gpart::select_slice(&*self.runner, disk, slice)
+        gpart::select_slice(&*self.runner, disk, slice)?;
+        settle(disk)
     }
 
     fn name_volume(&self, provider: &str, name: &str) -> Result<()> {
-        ufs::name(&*self.runner, provider, name)
+        ufs::name(&*self.runner, provider, name)?;
+        settle(provider)
     }
 
     fn check_volume(&self, provider: &str) -> Result<()> {
         ufs::check(&*self.runner, provider)
     }
+}
+
+/// What was written to the device is on its medium. Neither GEOM nor a program sees to that.
+fn settle(device: &str) -> Result<()> {
+    let flushed = File::open(format!("/dev/{device}")).and_then(|file| disk::flush(&file));
+    flushed.map_err(|error| Error::io(format!("flush {device}"), &error))
 }
 
 /// A partition, open.

@@ -1,0 +1,204 @@
+//! The bytes: compared, written, read back.
+//!
+//! Three things go on at once: one thread reads and hashes the stream, one reads what the slot
+//! holds, and this one writes what differs.
+
+use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use sha2::{Digest, Sha256};
+
+use super::{BLOCK, Counts, Failed, GRAIN, HEAD, Image, Left, Progress, Stage, Target, zero_head};
+use crate::host::{BlockDevice, Host, why};
+
+/// What a thread hands on.
+type Block = io::Result<Vec<u8>>;
+
+/// Writes the image and reads it back: what was written and spared.
+pub(super) fn image(
+    host: &dyn Host,
+    target: &Target,
+    image: &mut Image<'_>,
+    tell: &mut dyn FnMut(Progress),
+) -> Result<Counts, Failed> {
+    let mut device = target.open(host).map_err(|why| Failed::new(Left::Untouched, why))?;
+    let zeroed = zero_head(&mut *device);
+    zeroed.map_err(|why| Failed::new(Left::Unknown, format!("{}: {why}", target.whole)))?;
+    let mut counts = Counts::default();
+    let all = body(host, target, image, &mut *device, &mut counts, tell)
+        .map_err(|why| Failed::new(Left::Invalid, why))
+        .and_then(|head| {
+            last(host, target, image, &mut *device, &head, &mut counts, tell).map_err(|why| {
+                let left = match zero_head(&mut *device) {
+                    Ok(()) => Left::Invalid,
+                    Err(error) => {
+                        log::warn!("{}: {error}", target.whole);
+                        Left::Unknown
+                    }
+                };
+                Failed::new(left, why)
+            })
+        });
+    all.map(|()| counts)
+}
+
+/// Everything behind the head. The head, which nobody has seen yet.
+fn body(
+    host: &dyn Host,
+    target: &Target,
+    image: &mut Image<'_>,
+    device: &mut dyn BlockDevice,
+    counts: &mut Counts,
+    tell: &mut dyn FnMut(Progress),
+) -> Result<Vec<u8>, String> {
+    let (size, wanted) = (image.size, image.sha256);
+    let stream = &mut *image.stream;
+    std::thread::scope(|scope| {
+        let (to_new, new) = sync_channel(2);
+        let (to_old, old) = sync_channel::<Block>(1);
+        let hashed = scope.spawn(move || hash(stream, size, &to_new));
+        let whole = target.whole.as_str();
+        scope.spawn(move || read(host, whole, size, &to_old));
+        let mut head = Vec::new();
+        let mut offset = 0;
+        while offset < size {
+            let block = next(&new).map_err(|error| format!("read the image: {}", why(&error)))?;
+            // What cannot be read is written anew, which is what mends a sector of a disk.
+            let there = next(&old).unwrap_or_default();
+            let from = if offset == 0 { block.len().min(HEAD as usize) } else { 0 };
+            if let Some(front) = block.get(..from).filter(|front| !front.is_empty()) {
+                head = front.to_vec();
+            }
+            for (at, run) in differing(&block, &there, from) {
+                let at = offset + at as u64;
+                let written = device.write_at(run, at);
+                written.map_err(|error| format!("write {whole} at byte {at}: {}", why(&error)))?;
+                counts.written += run.len() as u64;
+            }
+            offset += block.len() as u64;
+            counts.spared = offset - head.len() as u64 - counts.written;
+            tell(Progress { stage: Stage::Writing, done: offset, size, counts: *counts });
+        }
+        // Nothing more is asked for: the thread sees whether the stream ends here.
+        drop(new);
+        let digest = hashed.join().map_err(|_| "the stream's thread was lost".to_owned())?;
+        match digest {
+            Ok(digest) if digest == wanted => Ok(head),
+            Ok(_) => Err("the image is not the one that its manifest describes".to_owned()),
+            Err(error) => Err(format!("read the image: {}", why(&error))),
+        }
+    })
+}
+
+/// The head; then everything is flushed and read back.
+fn last(
+    host: &dyn Host,
+    target: &Target,
+    image: &Image<'_>,
+    device: &mut dyn BlockDevice,
+    head: &[u8],
+    counts: &mut Counts,
+    tell: &mut dyn FnMut(Progress),
+) -> Result<(), String> {
+    let (whole, size) = (target.whole.as_str(), image.size);
+    // Twice: what the head makes valid must be there before it.
+    let written = device.flush().and_then(|()| device.write_at(head, 0));
+    let written = written.and_then(|()| device.flush());
+    written.map_err(|error| format!("write {whole}: {}", why(&error)))?;
+    counts.written += head.len() as u64;
+    let digest = std::thread::scope(|scope| {
+        let (to_back, back) = sync_channel::<Block>(2);
+        scope.spawn(move || read(host, whole, size, &to_back));
+        let mut digest = Sha256::new();
+        let mut done = 0;
+        while done < size {
+            let block =
+                next(&back).map_err(|error| format!("read back {whole}: {}", why(&error)))?;
+            digest.update(&block);
+            done += block.len() as u64;
+            tell(Progress { stage: Stage::Verifying, done, size, counts: *counts });
+        }
+        Ok::<[u8; 32], String>(digest.finalize().into())
+    })?;
+    match digest == image.sha256 {
+        true => Ok(()),
+        false => Err(format!("{whole} does not hold what was written to it")),
+    }
+}
+
+fn next(from: &Receiver<Block>) -> Block {
+    from.recv().map_err(|_| io::ErrorKind::BrokenPipe)?
+}
+
+/// Reads the stream to its end, hands it on in blocks, and hashes it meanwhile.
+fn hash(stream: &mut dyn Read, size: u64, to: &SyncSender<Block>) -> io::Result<[u8; 32]> {
+    let mut digest = Sha256::new();
+    for offset in (0..size).step_by(BLOCK as usize) {
+        let mut block = vec![0; BLOCK.min(size - offset) as usize];
+        if let Err(error) = stream.read_exact(&mut block) {
+            let error = match error.kind() {
+                io::ErrorKind::UnexpectedEof => io::Error::other("it ends too early"),
+                _ => error,
+            };
+            let _ = to.send(Err(error)); // Nobody waits for it when writing failed.
+            return Ok([0; 32]);
+        }
+        digest.update(&block);
+        if to.send(Ok(block)).is_err() {
+            return Ok([0; 32]);
+        }
+    }
+    match io::copy(&mut stream.take(1), &mut io::sink())? {
+        0 => Ok(digest.finalize().into()),
+        _ => Err(io::Error::other("it is longer than its manifest says")),
+    }
+}
+
+/// Reads the slot and hands it on in blocks, as long as somebody wants them.
+fn read(host: &dyn Host, whole: &str, size: u64, to: &SyncSender<Block>) {
+    for offset in (0..size).step_by(BLOCK as usize) {
+        let length = BLOCK.min(size - offset) as usize;
+        let block = host.read_device(whole, offset, length).and_then(|block| {
+            let whole = block.len() == length;
+            if whole { Ok(block) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        });
+        if to.send(block).is_err() {
+            return;
+        }
+    }
+}
+
+/// The runs of grains from byte `from` on in which two blocks differ.
+fn differing<'a>(new: &'a [u8], old: &[u8], from: usize) -> Vec<(usize, &'a [u8])> {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for start in (from..new.len()).step_by(GRAIN) {
+        let end = (start + GRAIN).min(new.len());
+        if new.get(start..end) == old.get(start..end) {
+            continue;
+        }
+        match runs.last_mut() {
+            Some((_, last)) if *last == start => *last = end,
+            _ => runs.push((start, end)),
+        }
+    }
+    runs.into_iter().filter_map(|(start, end)| Some((start, new.get(start..end)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grains_that_differ_are_written_together_and_no_others() {
+        let old = vec![0; 5 * GRAIN + 512];
+        let mut new = old.clone();
+        for at in [GRAIN, 3 * GRAIN - 1, 5 * GRAIN + 511] {
+            new[at] = 1;
+        }
+        let found: Vec<_> =
+            differing(&new, &old, 0).into_iter().map(|(at, run)| (at, run.len())).collect();
+        assert_eq!(found, [(GRAIN, 2 * GRAIN), (5 * GRAIN, 512)]);
+        assert_eq!(differing(&new, &old, 3 * GRAIN), [(5 * GRAIN, &new[5 * GRAIN..])]);
+        assert_eq!(differing(&new, &[], 0), [(0, &new[..])]);
+    }
+}
