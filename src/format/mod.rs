@@ -8,8 +8,11 @@ use std::fmt;
 
 pub mod conf;
 pub mod geom;
+pub mod manifest;
 pub mod nvlist;
+pub mod tar;
 pub mod ufs;
+pub mod version;
 pub mod zfs;
 pub mod zfs_label;
 pub mod zpool;
