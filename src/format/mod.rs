@@ -54,7 +54,7 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 /// `text` as it can be shown in a message: in quotes, on one line, not longer than a line.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut shown: String = text.chars().take(LONGEST).collect();
     if shown.len() < text.len() {

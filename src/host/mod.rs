@@ -17,9 +17,11 @@ pub mod programs;
 mod services;
 mod snapshots;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::format::manifest::Packing;
 use crate::format::zfs::Dataset;
 use crate::format::zpool::Pool;
 
@@ -77,6 +79,15 @@ pub trait Host: Send + Sync {
     /// Sleeps until the set of devices may have changed, or until [`Host::uptime`] reaches
     /// `until`. True when devices may have changed.
     fn wait_for_devices(&self, until: Duration) -> bool;
+
+    /// Lets `consume` take what is packed in `input`, to its end, by the base system's own program
+    /// for that packing ([`command::unpack`] says what is promised). Without temporary space.
+    fn unpack(
+        &self,
+        packing: Packing,
+        input: &mut (dyn Read + Send),
+        consume: &mut command::Consume<'_>,
+    ) -> Result<()>;
 
     /// True once after somebody asked for progress (SIGINFO, ^T).
     fn progress_asked(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The lab as a [`Host`].
 
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +12,10 @@ use super::effects::Effect;
 use super::paths::Place;
 use super::tree::{fresh, plain};
 use super::unsynced::Change;
+use crate::format::manifest::Packing;
 use crate::format::zfs::Dataset;
 use crate::format::zpool::Pool;
+use crate::host::command::{self, Consume};
 use crate::host::{
     Database, Drives, Error, Files, Host, Import, Kind, Lock, Mount, MountRequest, Result,
     Services, Snapshots,
@@ -91,6 +93,15 @@ impl Host for Lab {
         inner.machine.uptime = then;
         inner.run.waited += then - now;
         next.is_some()
+    }
+
+    fn unpack(
+        &self,
+        packing: Packing,
+        input: &mut (dyn Read + Send),
+        consume: &mut Consume<'_>,
+    ) -> Result<()> {
+        command::unpack(packing, input, consume)
     }
 
     fn lock(&self) -> Result<Box<dyn Lock>> {
