@@ -7,6 +7,7 @@ use crate::boot::{Boot, Helper};
 use crate::config::{Config, KEYS};
 use crate::host::{Host, Kind};
 use crate::report::{Code, Console, Exit, Finding};
+use crate::upgrade::make;
 
 /// What a command does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +15,23 @@ enum Job {
     Boot,
     Helper(Helper),
     Explain,
+    Release,
     Help,
     Version,
+}
+
+/// An option that one command takes.
+pub struct CommandOption {
+    /// Its name, without the dashes.
+    pub name: &'static str,
+    /// What its value is called in a synopsis; empty when it has none.
+    pub value: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+}
+
+const fn option(name: &'static str, value: &'static str, about: &'static str) -> CommandOption {
+    CommandOption { name, value, about }
 }
 
 /// One command of the executable.
@@ -26,6 +42,8 @@ pub struct Command {
     pub about: &'static str,
     /// Its operands, as a synopsis shows them.
     pub operands: &'static str,
+    /// The options that only this command takes. They stand behind its name.
+    pub options: &'static [CommandOption],
     job: Job,
 }
 
@@ -42,46 +60,78 @@ pub const COMMANDS: &[Command] = &[
         name: "boot",
         about: "Run all helpers, as rc(8) does at boot.",
         operands: "",
+        options: &[],
         job: Job::Boot,
     },
     Command {
         name: "osdrive",
         about: "Find the OS drive, its slots and its recovery copy.",
         operands: "",
+        options: &[],
         job: Job::Helper(Helper::OsDrive),
     },
     Command {
         name: "pools",
         about: "Wait for the disks of the known pools and import them.",
         operands: "",
+        options: &[],
         job: Job::Helper(Helper::Pools),
     },
     Command {
         name: "cfg",
         about: "Mount /cfg and lay it over /etc.",
         operands: "",
+        options: &[],
         job: Job::Helper(Helper::Cfg),
     },
     Command {
         name: "var",
         about: "Mount /var and what belongs on it.",
         operands: "",
+        options: &[],
         job: Job::Helper(Helper::Var),
     },
     Command {
         name: "etclocal",
         about: "Make /usr/local/etc lead to /etc/local.",
         operands: "",
+        options: &[],
         job: Job::Helper(Helper::EtcLocal),
     },
     Command {
         name: "explain",
         about: "Say what a code means: what happened, what to do.",
         operands: "[code ...]",
+        options: &[],
         job: Job::Explain,
     },
-    Command { name: "help", about: "Show this.", operands: "", job: Job::Help },
-    Command { name: "version", about: "Show the version.", operands: "", job: Job::Version },
+    Command {
+        name: "release",
+        about: "Make a release of a slot image, on the machine that built it.",
+        operands: "image",
+        options: RELEASE_OPTIONS,
+        job: Job::Release,
+    },
+    Command { name: "help", about: "Show this.", operands: "", options: &[], job: Job::Help },
+    Command {
+        name: "version",
+        about: "Show the version.",
+        operands: "",
+        options: &[],
+        job: Job::Version,
+    },
+];
+
+const RELEASE_OPTIONS: &[CommandOption] = &[
+    option("version", "version", "The version of the system. Cannot be left out."),
+    option("name", "name", "What the system is called; system."),
+    option("compat", "word", "The machines that it runs on; generic."),
+    option("layout", "gpt|mbr", "What the image is for, where it does not tell by itself."),
+    option("min-from", "version", "The oldest version that can be upgraded to this one."),
+    option("pack", "zst|xz|gz|none", "How the image is packed; zst."),
+    option("output", "file", "The release; name-version.nzr in this directory."),
+    option("sign-with", "key", "Sign it by minisign with this secret key."),
+    option("signature", "file", "The image is a release: put this signature into it."),
 ];
 
 /// A command line, understood.
@@ -91,6 +141,15 @@ struct Invocation {
     verbose: bool,
     help: bool,
     operands: Vec<String>,
+    /// Names and values, in the order of the command line.
+    options: Vec<(&'static str, String)>,
+}
+
+impl Invocation {
+    /// The value of an option; the last one, when it was given more than once.
+    fn option(&self, name: &str) -> Option<&str> {
+        self.options.iter().rfind(|(other, _)| *other == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// Runs the command that `arguments` name: the first is the program's own name, which is the
@@ -118,7 +177,10 @@ fn dispatch(arguments: &[OsString], host: Option<&dyn Host>, out: &mut dyn Write
     };
     let mut console = Console::new(out, invocation.verbose);
     if invocation.help {
-        usage(&mut console);
+        match invocation.command.options {
+            [] => usage(&mut console),
+            options => usage_of(invocation.command, options, &mut console),
+        }
         return Exit::Done.code();
     }
     let exit = match invocation.command.job {
@@ -131,6 +193,7 @@ fn dispatch(arguments: &[OsString], host: Option<&dyn Host>, out: &mut dyn Write
             }
         },
         Job::Explain => explain(&invocation.operands, &mut console),
+        Job::Release => release(&invocation, &mut console),
         Job::Help => {
             usage(&mut console);
             Exit::Done
@@ -169,7 +232,7 @@ fn parse(arguments: &[OsString]) -> Result<Invocation, String> {
     let own = parser.bin_name().and_then(|name| name.rsplit('/').next().map(str::to_owned));
     let mut command = own.as_deref().and_then(linked);
     let (mut dry_run, mut verbose, mut help) = (false, false, false);
-    let mut operands = Vec::new();
+    let (mut operands, mut options) = (Vec::new(), Vec::new());
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
             Short('n') | Long("dry-run") => dry_run = true,
@@ -185,6 +248,20 @@ fn parse(arguments: &[OsString]) -> Result<Invocation, String> {
                     }
                 }
             }
+            Long(name) => {
+                let own = command.and_then(|command| taken(command, name));
+                let Some(option) = own else {
+                    return Err(Long(name).unexpected().to_string());
+                };
+                let value = match option.value {
+                    "" => String::new(),
+                    _ => {
+                        let value = parser.value().map_err(|error| error.to_string())?;
+                        value.to_string_lossy().into_owned()
+                    }
+                };
+                options.push((option.name, value));
+            }
             other => return Err(other.unexpected().to_string()),
         }
     }
@@ -198,7 +275,12 @@ fn parse(arguments: &[OsString]) -> Result<Invocation, String> {
     if let Some(word) = operands.first().filter(|_| command.operands.is_empty()) {
         return Err(format!("{}: takes no operand: {word}", command.name));
     }
-    Ok(Invocation { command, dry_run, verbose, help, operands })
+    Ok(Invocation { command, dry_run, verbose, help, operands, options })
+}
+
+/// The option of this name, when the command has one.
+fn taken(command: &Command, name: &str) -> Option<&'static CommandOption> {
+    command.options.iter().find(|option| option.name == name)
 }
 
 /// The helper whose link this name is.
@@ -215,6 +297,49 @@ fn usage(console: &mut Console<'_>) {
     }
     console.plain("");
     console.plain("  -h  show this      -n  show what would be done      -v  show every step");
+}
+
+fn usage_of(command: &Command, options: &[CommandOption], console: &mut Console<'_>) {
+    let (name, operands) = (command.name, command.operands);
+    console.plain(&format!("usage: nanozfs [-hnv] {name} [option ...] {operands}"));
+    console.plain("");
+    console.plain(&format!("  {}", command.about));
+    console.plain("");
+    for option in options {
+        let name = format!("--{} {}", option.name, option.value);
+        console.plain(&format!("  {:<22} {}", name.trim_end(), option.about));
+    }
+}
+
+/// Makes a release, or signs one.
+fn release(invocation: &Invocation, console: &mut Console<'_>) -> Exit {
+    let [image] = invocation.operands.as_slice() else {
+        console.say("release: which image?");
+        return Exit::Usage;
+    };
+    let order = make::Order {
+        image,
+        version: invocation.option("version"),
+        name: invocation.option("name"),
+        compat: invocation.option("compat"),
+        layout: invocation.option("layout"),
+        min_from: invocation.option("min-from"),
+        pack: invocation.option("pack"),
+        output: invocation.option("output"),
+        sign_with: invocation.option("sign-with"),
+        signature: invocation.option("signature"),
+    };
+    match make::run(&order, console, !invocation.dry_run) {
+        Ok(()) => Exit::Done,
+        Err(make::Failure::Usage(why)) => {
+            console.say(&why);
+            Exit::Usage
+        }
+        Err(make::Failure::Failed(why)) => {
+            console.say(&why);
+            Exit::Failed
+        }
+    }
 }
 
 /// A command that looks at the machine, and changes it unless `-n` was given.

@@ -107,13 +107,42 @@ fn every_command_is_in_the_manual_and_no_other() {
     let code: Vec<_> = cli::COMMANDS
         .iter()
         .map(|command| {
-            let operands = command.operands.trim_matches(['[', ']']);
-            let operands =
-                if operands.is_empty() { String::new() } else { format!(" Op Ar {operands}") };
+            let operands = match command.operands.strip_prefix('[') {
+                Some(words) => format!(" Op Ar {}", words.trim_end_matches(']')),
+                None if command.operands.is_empty() => String::new(),
+                None => format!(" Ar {}", command.operands),
+            };
             Item { head: format!("Ic {}{operands}", command.name), body: Vec::new() }
         })
         .collect();
     compare("nanozfs.8, COMMANDS", &items(&section(&page("nanozfs.8"), "COMMANDS")), &code);
+}
+
+#[test]
+fn every_option_of_a_command_is_in_the_manual_and_no_other() {
+    let commands = items(&section(&page("nanozfs.8"), "COMMANDS"));
+    for (item, command) in commands.iter().zip(cli::COMMANDS) {
+        let page: Vec<_> =
+            item.body.iter().filter_map(|line| line.strip_prefix(".It Fl ")).collect();
+        let code = command.options.iter().map(|option| {
+            // Alternatives are literal words, in the page too.
+            let value = option.value.replace('|', " | ");
+            let macro_name = if value == option.value { "Ar" } else { "Cm" };
+            match option.value {
+                "" => format!("-{}", option.name),
+                _ => format!("-{} {macro_name} {value}", option.name),
+            }
+        });
+        assert_eq!(page, code.collect::<Vec<_>>(), "nanozfs.8, COMMANDS: {}", command.name);
+        for option in command.options {
+            let words = ["nanozfs", command.name, "-h"].map(OsString::from).to_vec();
+            let mut out = Vec::new();
+            assert_eq!(cli::run_elsewhere(&words, &mut out), Exit::Done.code());
+            let usage = String::from_utf8(out).unwrap();
+            assert!(usage.contains(&format!("\n  --{} ", option.name)), "{usage}");
+            assert!(usage.lines().all(|line| line.len() < 80), "{usage}");
+        }
+    }
 }
 
 #[test]

@@ -10,8 +10,10 @@
 //! rollback is a trial of the old slot with the old data.
 
 pub mod data;
+pub mod input;
 pub mod journal;
 pub mod machine;
+pub mod make;
 pub mod release;
 pub mod select;
 pub mod slot;
