@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")"
 fixtures=../tests/fixtures
 
-for target in geom zfs_label nvlist zpool_output zfs_output conf ufs; do
+for target in geom zfs_label nvlist zpool_output zfs_output conf ufs manifest tar; do
 	mkdir -p "corpus/$target"
 done
 
@@ -80,3 +80,23 @@ END
 	head -c 685 /dev/zero
 	printf '\031\001\124\031'
 } >corpus/ufs/named
+
+# What tar programs write, and a release with its signature.
+for file in "$fixtures"/release/tar/*.gz; do
+	gzip -dc "$file" >"corpus/tar/$(basename "$file" .gz)"
+done
+tar --format=ustar -C "$fixtures/release" -cf corpus/tar/release manifest manifest.minisig image
+cp "$fixtures/release/manifest" corpus/manifest/release
+printf '1.0-rc1\n1.0\n1.0-p2\n' >corpus/manifest/versions
+cat >corpus/manifest/others <<'END'
+format=1
+name=a
+version=0
+compat=b
+layout=mbr
+size=512
+sha256=0000000000000000000000000000000000000000000000000000000000000000
+image=c.xz
+min_version=1
+x_any=thing at all
+END

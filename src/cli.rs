@@ -1,152 +1,24 @@
-//! The command table, the options, the exit codes.
+//! The command line: understood, run, and its exit code.
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::time::Duration;
 
-use crate::boot::{Boot, Helper};
+use crate::boot::Boot;
 use crate::config::{Config, KEYS};
 use crate::host::{Host, Kind};
 use crate::report::{Code, Console, Exit, Finding};
 use crate::upgrade::command::{self, Order, VERBS, Verb};
-use crate::upgrade::settle;
+use crate::upgrade::{make, settle};
+
+mod table;
+
+pub use table::{COMMANDS, Command, CommandOption};
+
+use table::Job;
 
 /// From asking for a restart until it has happened.
 const SHUTDOWN: Duration = Duration::from_secs(180);
-
-/// What a command does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Job {
-    Boot,
-    Helper(Helper),
-    Settle,
-    Guard,
-    Upgrade,
-    Explain,
-    Help,
-    Version,
-}
-
-/// An option of one command, besides those that all have.
-pub struct Opt {
-    /// `reboot` for `--reboot`.
-    pub name: &'static str,
-    /// What its value is, where it takes one: `FD`.
-    pub value: Option<&'static str>,
-    /// What it does, in one line.
-    pub about: &'static str,
-}
-
-/// One command of the executable.
-pub struct Command {
-    /// Its name, and for a helper the name of its link.
-    pub name: &'static str,
-    /// What it does, in one line.
-    pub about: &'static str,
-    /// Its operands, as a synopsis shows them.
-    pub operands: &'static str,
-    /// Its options.
-    pub options: &'static [Opt],
-    job: Job,
-}
-
-impl Command {
-    /// True when it looks at or changes the machine.
-    fn needs_host(&self) -> bool {
-        let jobs = [Job::Boot, Job::Settle, Job::Guard, Job::Upgrade];
-        jobs.contains(&self.job) || matches!(self.job, Job::Helper(_))
-    }
-}
-
-/// Every command. nanozfs(8) is compared with it in the tests.
-pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "boot",
-        about: "Run all helpers, as rc(8) does at boot.",
-        operands: "",
-        options: &[],
-        job: Job::Boot,
-    },
-    Command {
-        name: "osdrive",
-        about: "Find the OS drive, its slots and its recovery copy.",
-        operands: "",
-        options: &[],
-        job: Job::Helper(Helper::OsDrive),
-    },
-    Command {
-        name: "pools",
-        about: "Wait for the disks of the known pools and import them.",
-        operands: "",
-        options: &[],
-        job: Job::Helper(Helper::Pools),
-    },
-    Command {
-        name: "cfg",
-        about: "Mount /cfg and lay it over /etc.",
-        operands: "",
-        options: &[],
-        job: Job::Helper(Helper::Cfg),
-    },
-    Command {
-        name: "var",
-        about: "Mount /var and what belongs on it.",
-        operands: "",
-        options: &[],
-        job: Job::Helper(Helper::Var),
-    },
-    Command {
-        name: "etclocal",
-        about: "Make /usr/local/etc lead to /etc/local.",
-        operands: "",
-        options: &[],
-        job: Job::Helper(Helper::EtcLocal),
-    },
-    Command {
-        name: "upgrade",
-        about: "Install a release in the other slot, try it, keep it, go back.",
-        operands: "[word ...]",
-        options: &[
-            Opt { name: "force", value: None, about: "Try an image again that failed a trial." },
-            Opt { name: "reboot", value: None, about: "Restart the machine when all is ready." },
-            Opt {
-                name: "progress-fd",
-                value: Some("FD"),
-                about: "Report progress there, as lines of JSON.",
-            },
-        ],
-        job: Job::Upgrade,
-    },
-    Command {
-        name: "settle",
-        about: "Keep a system on trial once it is healthy, or go back.",
-        operands: "",
-        options: &[],
-        job: Job::Settle,
-    },
-    Command {
-        name: "guard",
-        about: "Restart this machine at an uptime; a trial starts this.",
-        operands: "SECONDS",
-        options: &[],
-        job: Job::Guard,
-    },
-    Command {
-        name: "explain",
-        about: "Say what a code means: what happened, what to do.",
-        operands: "[code ...]",
-        options: &[],
-        job: Job::Explain,
-    },
-    Command { name: "help", about: "Show this.", operands: "", options: &[], job: Job::Help },
-    Command {
-        name: "version",
-        about: "Show the version.",
-        operands: "",
-        options: &[],
-        job: Job::Version,
-    },
-];
 
 /// A command line, understood.
 struct Invocation {
@@ -155,13 +27,14 @@ struct Invocation {
     verbose: bool,
     help: bool,
     operands: Vec<String>,
+    /// Names and values, in the order of the command line.
     options: Vec<(&'static str, String)>,
 }
 
 impl Invocation {
-    /// The value of an option that was given.
+    /// The value of an option; the last one, when it was given more than once.
     fn option(&self, name: &str) -> Option<&str> {
-        self.options.iter().rev().find(|(one, _)| *one == name).map(|(_, value)| value.as_str())
+        self.options.iter().rfind(|(other, _)| *other == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -190,9 +63,9 @@ fn dispatch(arguments: &[OsString], host: Option<&dyn Host>, out: &mut dyn Write
     };
     let mut console = Console::new(out, invocation.verbose);
     if invocation.help {
-        match invocation.command.options.is_empty() {
-            true => usage(&mut console),
-            false => usage_of(invocation.command, &mut console),
+        match invocation.command.options {
+            [] => usage(&mut console),
+            options => usage_of(invocation.command, options, &mut console),
         }
         return Exit::Done.code();
     }
@@ -206,6 +79,7 @@ fn dispatch(arguments: &[OsString], host: Option<&dyn Host>, out: &mut dyn Write
             }
         },
         Job::Explain => explain(&invocation.operands, &mut console),
+        Job::Release => release(&invocation, &mut console),
         Job::Help => {
             usage(&mut console);
             Exit::Done
@@ -261,16 +135,18 @@ fn parse(arguments: &[OsString]) -> Result<Invocation, String> {
                 }
             }
             Long(name) => {
-                let known = command.into_iter().flat_map(|command| command.options);
-                let found = known.into_iter().find(|option| option.name == name);
-                let Some(option) = found else {
-                    return Err(format!("invalid option '--{name}'"));
+                let own = command.and_then(|command| taken(command, name));
+                let Some(option) = own else {
+                    return Err(Long(name).unexpected().to_string());
                 };
                 let value = match option.value {
-                    Some(_) => parser.value().map_err(|error| error.to_string())?,
-                    None => OsString::new(),
+                    "" => String::new(),
+                    _ => {
+                        let value = parser.value().map_err(|error| error.to_string())?;
+                        value.to_string_lossy().into_owned()
+                    }
                 };
-                options.push((option.name, value.to_string_lossy().into_owned()));
+                options.push((option.name, value));
             }
             other => return Err(other.unexpected().to_string()),
         }
@@ -286,6 +162,11 @@ fn parse(arguments: &[OsString]) -> Result<Invocation, String> {
         return Err(format!("{}: takes no operand: {word}", command.name));
     }
     Ok(Invocation { command, dry_run, verbose, help, operands, options })
+}
+
+/// The option of this name, when the command has one.
+fn taken(command: &Command, name: &str) -> Option<&'static CommandOption> {
+    command.options.iter().find(|option| option.name == name)
 }
 
 /// The helper whose link this name is.
@@ -304,16 +185,49 @@ fn usage(console: &mut Console<'_>) {
     console.plain("  -h  show this      -n  show what would be done      -v  show every step");
 }
 
-/// How one command is used that has options of its own.
-fn usage_of(command: &Command, console: &mut Console<'_>) {
-    console.plain(&format!("usage: nanozfs {} [option ...] {}", command.name, command.operands));
+fn usage_of(command: &Command, options: &[CommandOption], console: &mut Console<'_>) {
+    let (name, operands) = (command.name, command.operands);
+    console.plain(&format!("usage: nanozfs [-hnv] {name} [option ...] {operands}"));
+    console.plain("");
+    console.plain(&format!("  {}", command.about));
     console.plain("");
     for (_, name, operand, about) in VERBS.iter().filter(|_| command.job == Job::Upgrade) {
-        console.plain(&format!("  {:<20} {about}", format!("{name} {operand}").trim_end()));
+        console.plain(&format!("  {:<22} {about}", format!("{name} {operand}").trim_end()));
     }
-    for option in command.options {
-        let name = format!("--{} {}", option.name, option.value.unwrap_or_default());
-        console.plain(&format!("  {:<20} {}", name.trim_end(), option.about));
+    for option in options {
+        let name = format!("--{} {}", option.name, option.value);
+        console.plain(&format!("  {:<22} {}", name.trim_end(), option.about));
+    }
+}
+
+/// Makes a release, or signs one.
+fn release(invocation: &Invocation, console: &mut Console<'_>) -> Exit {
+    let [image] = invocation.operands.as_slice() else {
+        console.say("release: which image?");
+        return Exit::Usage;
+    };
+    let order = make::Order {
+        image,
+        version: invocation.option("version"),
+        name: invocation.option("name"),
+        compat: invocation.option("compat"),
+        layout: invocation.option("layout"),
+        min_from: invocation.option("min-from"),
+        pack: invocation.option("pack"),
+        output: invocation.option("output"),
+        sign_with: invocation.option("sign-with"),
+        signature: invocation.option("signature"),
+    };
+    match make::run(&order, console, !invocation.dry_run) {
+        Ok(()) => Exit::Done,
+        Err(make::Failure::Usage(why)) => {
+            console.say(&why);
+            Exit::Usage
+        }
+        Err(make::Failure::Failed(why)) => {
+            console.say(&why);
+            Exit::Failed
+        }
     }
 }
 
@@ -362,7 +276,7 @@ fn on_host(invocation: &Invocation, host: &dyn Host, console: &mut Console<'_>) 
             Ok(order) => Some(order),
             Err(why) => {
                 console.say(&why);
-                usage_of(invocation.command, console);
+                usage_of(invocation.command, invocation.command.options, console);
                 return Exit::Usage;
             }
         },

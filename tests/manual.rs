@@ -109,8 +109,6 @@ fn every_command_is_in_the_manual_and_no_other() {
     let code: Vec<_> = cli::COMMANDS
         .iter()
         .map(|command| {
-            // "FILE" is `Ar FILE`, "[code ...]" is `Op Ar code ...`, a word in lower case by itself
-            // is typed as it is.
             let operands = match command.operands.strip_prefix('[') {
                 Some(words) => format!(" Op Ar {}", words.trim_end_matches(']')),
                 None if command.operands.is_empty() => String::new(),
@@ -123,6 +121,33 @@ fn every_command_is_in_the_manual_and_no_other() {
 }
 
 #[test]
+fn every_option_of_a_command_is_in_the_manual_and_no_other() {
+    let commands = items(&section(&page("nanozfs.8"), "COMMANDS"));
+    for (item, command) in commands.iter().zip(cli::COMMANDS) {
+        let page: Vec<_> =
+            item.body.iter().filter_map(|line| line.strip_prefix(".It Fl ")).collect();
+        let code = command.options.iter().map(|option| {
+            // Alternatives are literal words, in the page too.
+            let value = option.value.replace('|', " | ");
+            let macro_name = if value == option.value { "Ar" } else { "Cm" };
+            match option.value {
+                "" => format!("-{}", option.name),
+                _ => format!("-{} {macro_name} {value}", option.name),
+            }
+        });
+        assert_eq!(page, code.collect::<Vec<_>>(), "nanozfs.8, COMMANDS: {}", command.name);
+        for option in command.options {
+            let words = ["nanozfs", command.name, "-h"].map(OsString::from).to_vec();
+            let mut out = Vec::new();
+            assert_eq!(cli::run_elsewhere(&words, &mut out), Exit::Done.code());
+            let usage = String::from_utf8(out).unwrap();
+            assert!(usage.contains(&format!("\n  --{} ", option.name)), "{usage}");
+            assert!(usage.lines().all(|line| line.len() < 80), "{usage}");
+        }
+    }
+}
+
+#[test]
 fn every_command_of_upgrade_is_in_the_manual_and_no_other() {
     let text = page("nanozfs.8");
     let manual = items(&section(&text, "UPGRADES"));
@@ -130,12 +155,7 @@ fn every_command_of_upgrade_is_in_the_manual_and_no_other() {
         "" => format!("Ic upgrade {name}"),
         operand => format!("Ic upgrade {name} Ar {}", operand.replace("FILE|-", "file")),
     });
-    let upgrade = cli::COMMANDS.iter().find(|command| command.name == "upgrade").unwrap();
-    let options = upgrade.options.iter().map(|option| match option.value {
-        None => format!("Fl -{}", option.name),
-        Some(value) => format!("Fl -{} Ar {}", option.name, value.to_lowercase()),
-    });
-    let code: Vec<_> = verbs.chain(options).map(|head| Item { head, body: Vec::new() }).collect();
+    let code: Vec<_> = verbs.map(|head| Item { head, body: Vec::new() }).collect();
     compare("nanozfs.8, UPGRADES", &manual, &code);
 }
 

@@ -10,8 +10,11 @@ pub mod boot0;
 pub mod conf;
 pub mod console_log;
 pub mod geom;
+pub mod manifest;
 pub mod nvlist;
+pub mod tar;
 pub mod ufs;
+pub mod version;
 pub mod zfs;
 pub mod zfs_label;
 pub mod zpool;
@@ -53,7 +56,7 @@ impl fmt::Display for ParseError {
 impl std::error::Error for ParseError {}
 
 /// `text` as it can be shown in a message: in quotes, on one line, not longer than a line.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut shown: String = text.chars().take(LONGEST).collect();
     if shown.len() < text.len() {

@@ -15,11 +15,16 @@ const MAGIC_AT: usize = 1372;
 const NAME_AT: usize = 680;
 const NAME_SIZE: usize = 32;
 
+/// True for the beginning of a UFS2 superblock, whatever it holds.
+pub fn is_superblock(superblock: &[u8]) -> bool {
+    let magic = superblock.get(MAGIC_AT..MAGIC_AT + 4);
+    magic == Some(&MAGIC.to_le_bytes()) || magic == Some(&MAGIC.to_be_bytes())
+}
+
 /// The volume name in a superblock; `None` when this is not a UFS2 superblock or has no name.
 /// Both byte orders of the magic number are known, although GEOM shows labels of one only.
 pub fn volume_name(superblock: &[u8]) -> Option<String> {
-    let magic = superblock.get(MAGIC_AT..MAGIC_AT + 4)?;
-    if magic != MAGIC.to_le_bytes() && magic != MAGIC.to_be_bytes() {
+    if !is_superblock(superblock) {
         return None;
     }
     let field = superblock.get(NAME_AT..NAME_AT + NAME_SIZE)?;

@@ -11,15 +11,20 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::Kind;
 use crate::sys::why;
 
+mod filter;
 #[cfg(any(test, feature = "lab"))]
 mod replay;
 mod system;
+mod unpack;
 
+pub use filter::{Consume, filter};
 #[cfg(any(test, feature = "lab"))]
 pub use replay::Replay;
 pub use system::System;
+pub use unpack::{packer, unpack};
 
 /// One program to run. Standard input is empty, the working directory is `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,6 +222,18 @@ pub enum RunError {
         /// What the system says.
         error: io::Error,
     },
+}
+
+impl RunError {
+    /// The same as an error of the host that ran `command`.
+    pub(super) fn of(&self, command: &Command) -> super::Error {
+        let kind = match self {
+            Self::Missing { .. } => Kind::ProgramMissing,
+            Self::TimedOut { after, .. } => Kind::TimedOut(*after),
+            Self::Spawn { .. } => Kind::Refused,
+        };
+        super::Error::new(kind, command.argv(), self.to_string())
+    }
 }
 
 impl fmt::Display for RunError {

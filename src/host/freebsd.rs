@@ -5,17 +5,18 @@ mod services;
 mod snapshots;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::command::{Runner, System};
+use super::command::{self, Consume, Runner, System};
 use super::programs::{databases, zfs, zpool};
 use super::{
     Database, Drives, Error, Files, Host, Import, Kind, Lock, Mount, MountRequest, RealFiles,
     Result, Services, Snapshots, Source,
 };
+use crate::format::manifest::Packing;
 use crate::format::zfs::Dataset;
 use crate::format::zpool::Pool;
 use crate::sys;
@@ -154,6 +155,19 @@ impl Host for FreeBsd {
                 return true;
             }
         }
+    }
+
+    fn input(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(super::Input::open(name)?))
+    }
+
+    fn unpack(
+        &self,
+        packing: Packing,
+        input: &mut (dyn Read + Send),
+        consume: &mut Consume<'_>,
+    ) -> Result<()> {
+        command::unpack(packing, input, consume)
     }
 
     fn progress_asked(&self) -> bool {

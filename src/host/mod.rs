@@ -11,15 +11,18 @@ mod error;
 mod files;
 #[cfg(target_os = "freebsd")]
 mod freebsd;
+mod input;
 #[cfg(target_os = "freebsd")]
 mod memory;
 pub mod programs;
 mod services;
 mod snapshots;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::format::manifest::Packing;
 use crate::format::zfs::Dataset;
 use crate::format::zpool::Pool;
 
@@ -29,6 +32,7 @@ pub use error::{Error, Kind, Result};
 pub use files::{Attributes, FileKind, Files, RealFiles, Stat, Timestamp, found};
 #[cfg(target_os = "freebsd")]
 pub use freebsd::FreeBsd;
+pub use input::Input;
 pub use services::{Ended, Interface, Services};
 pub use snapshots::Snapshots;
 
@@ -77,6 +81,19 @@ pub trait Host: Send + Sync {
     /// Sleeps until the set of devices may have changed, or until [`Host::uptime`] reaches
     /// `until`. True when devices may have changed.
     fn wait_for_devices(&self, until: Duration) -> bool;
+
+    /// Opens a file of the machine as a stream, or standard input for `-`. A read that gets no byte
+    /// for a minute fails with [`std::io::ErrorKind::TimedOut`].
+    fn input(&self, name: &str) -> std::io::Result<Box<dyn Read + Send>>;
+
+    /// Lets `consume` take what is packed in `input`, to its end, by the base system's own program
+    /// for that packing ([`command::unpack`] says what is promised). Without temporary space.
+    fn unpack(
+        &self,
+        packing: Packing,
+        input: &mut (dyn Read + Send),
+        consume: &mut command::Consume<'_>,
+    ) -> Result<()>;
 
     /// True once after somebody asked for progress (SIGINFO, ^T).
     fn progress_asked(&self) -> bool {

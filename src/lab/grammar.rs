@@ -39,6 +39,12 @@ const OPTIONS: &[&str] = &[
     "set",
     "from",
     "loader",
+    "image",
+    "version",
+    "pack",
+    "compat",
+    "name",
+    "min-from",
 ];
 
 impl Words {
@@ -180,6 +186,20 @@ impl Words {
             "config" => Statement::Config(self.next("a key")?, self.next("a value")?),
             "kenv" => Statement::Kenv(self.next("a name")?, self.next("a value")?),
             "image" => Statement::Image { from: self.option("from"), name: self.next("a name")? },
+            "release" => {
+                let (image, version) = (self.option("image"), self.option("version"));
+                let mut set = Vec::new();
+                for name in ["pack", "compat", "name", "min-from"] {
+                    set.extend(self.option(name).map(|value| (name.to_owned(), value)));
+                }
+                Statement::Release {
+                    file: self.next("a file")?,
+                    image: image.ok_or("image=NAME")?,
+                    version: version.ok_or("version=NUMBER")?,
+                    set,
+                }
+            }
+            "truncate" => Statement::Truncate { file: self.next("a file")?, bytes: self.number()? },
             "fault" => self.fault()?,
             "in-use" => Statement::InUse(self.path()?),
             "service-fails" => Statement::ServiceFails(self.next("a service")?),

@@ -1,6 +1,6 @@
 //! The lab as a [`Host`].
 
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +12,10 @@ use super::effects::Effect;
 use super::paths::Place;
 use super::tree::{fresh, plain};
 use super::unsynced::Change;
+use crate::format::manifest::Packing;
 use crate::format::zfs::Dataset;
 use crate::format::zpool::Pool;
+use crate::host::command::{self, Consume};
 use crate::host::{
     Database, Drives, Error, Files, Host, Import, Kind, Lock, Mount, MountRequest, Result,
     Services, Snapshots,
@@ -23,6 +25,9 @@ use crate::host::{
 const REBUILD: Duration = Duration::from_millis(120);
 /// Reading `kern.geom.confxml` takes this long.
 const GEOM: Duration = Duration::from_millis(2);
+
+/// Where the releases of a story are, in the lab's directory.
+pub(crate) const RELEASES: &str = "releases";
 
 /// Held while a nanozfs acts on the lab machine.
 struct LabLock(Arc<AtomicBool>);
@@ -93,6 +98,22 @@ impl Host for Lab {
         inner.machine.uptime = then;
         inner.run.waited += then - now;
         next.is_some()
+    }
+
+    /// A release of a story, by its name; there is no standard input.
+    fn input(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
+        let file = Path::new(name).file_name().unwrap_or_default();
+        let path = Lab::lock(self).root.join(RELEASES).join(file);
+        Ok(Box::new(crate::host::Input::open(&path.to_string_lossy())?))
+    }
+
+    fn unpack(
+        &self,
+        packing: Packing,
+        input: &mut (dyn Read + Send),
+        consume: &mut Consume<'_>,
+    ) -> Result<()> {
+        command::unpack(packing, input, consume)
     }
 
     fn lock(&self) -> Result<Box<dyn Lock>> {

@@ -27,6 +27,7 @@ pub mod play;
 mod pools;
 mod power;
 mod providers;
+mod releases;
 mod services;
 pub mod shell;
 mod slots;

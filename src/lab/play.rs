@@ -176,6 +176,12 @@ impl<'a> Player<'a> {
                 self.gap();
                 self.event("shutdown");
             }
+            Statement::Release { file, image, version, set } => {
+                self.lab.make_release(file, image, version, set).map_err(failed)?;
+            }
+            Statement::Truncate { file, bytes } => {
+                self.lab.truncate_release(file, *bytes).map_err(failed)?;
+            }
             Statement::Cut(cut) => {
                 self.lab.power_cut(*cut).map_err(failed)?;
                 self.gap();

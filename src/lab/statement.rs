@@ -68,6 +68,11 @@ pub enum Statement {
     /// first slot, or of another image. `file @new /etc/motd "..."` changes it. One whose
     /// `/boot/kernel/kernel` contains the word `panics` does that when it starts.
     Image { name: String, from: Option<String> },
+    /// `release new.nzr image=new version=2.1 pack=gz`: a release of an image, not signed. What is
+    /// typed as `new.nzr` is this file, in any directory.
+    Release { file: String, image: String, version: String, set: Vec<(String, String)> },
+    /// `truncate new.nzr 1000`: the file ends there.
+    Truncate { file: String, bytes: u64 },
     /// `in-use /var`: some program has files open there.
     InUse(PathBuf),
     /// `service-fails sshd`: rc cannot start it; `service-fails nothing`: it can start all.

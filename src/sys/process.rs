@@ -40,6 +40,20 @@ pub fn is_alive(pid: u32) -> bool {
     pid.is_some_and(|pid| kill(pid, None).is_ok())
 }
 
+/// A descriptor that whoever started this process left open for it. Closing the file that comes
+/// back does not close it.
+pub fn descriptor(fd: i32) -> io::Result<std::fs::File> {
+    use std::os::fd::{FromRawFd, OwnedFd};
+    // SAFETY: fcntl(2) takes any number, and says when it is no open descriptor.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        let what = format_args!("descriptor {fd}");
+        return Err(cannot(what, &io::Error::last_os_error()));
+    }
+    // SAFETY: the kernel has just given it, so it is open and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) }.into())
+}
+
 /// Leaves the session and the terminal of whoever started this process (setsid(2)).
 pub fn detach() -> io::Result<()> {
     nix::unistd::setsid().map(drop).map_err(|error| cannot("leave the session", &error.into()))

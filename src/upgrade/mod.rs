@@ -15,6 +15,8 @@ pub mod health;
 pub mod install;
 pub mod journal;
 pub mod machine;
+pub mod make;
+pub mod progress;
 pub mod release;
 pub mod select;
 pub mod settle;

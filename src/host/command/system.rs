@@ -127,14 +127,18 @@ pub(super) fn run(
 }
 
 /// Starts the program.
+fn spawn(command: &Command) -> Result<Child, RunError> {
+    start(command, process(command)?.stdin(Stdio::null()))
+}
+
+/// The program as it is to be started, with both outputs to be read; what it reads is not set yet.
 ///
 /// The environment is given as a whole on purpose: in a static FreeBSD executable std of Rust 1.96
 /// crashes when a child is to inherit it, and with options that make it fork(2) by itself.
-fn spawn(command: &Command) -> Result<Child, RunError> {
-    let argv = || command.argv();
+pub(super) fn process(command: &Command) -> Result<std::process::Command, RunError> {
     if !command.program.starts_with('/') {
         return Err(RunError::Spawn {
-            argv: argv(),
+            argv: command.argv(),
             error: io::Error::new(io::ErrorKind::InvalidInput, "not an absolute path"),
         });
     }
@@ -145,16 +149,22 @@ fn spawn(command: &Command) -> Result<Child, RunError> {
         .env("PATH", PATH)
         .env("LC_ALL", "C")
         .current_dir("/")
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
     if let Some(zone) = std::env::var_os("TZ") {
         process.env("TZ", zone);
     }
+    Ok(process)
+}
+
+pub(super) fn start(
+    command: &Command,
+    process: &mut std::process::Command,
+) -> Result<Child, RunError> {
     process.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => RunError::Missing { argv: argv() },
-        _ => RunError::Spawn { argv: argv(), error },
+        io::ErrorKind::NotFound => RunError::Missing { argv: command.argv() },
+        _ => RunError::Spawn { argv: command.argv(), error },
     })
 }
 
@@ -260,10 +270,10 @@ impl Watch {
 }
 
 /// One output of a process.
-struct Stream {
+pub(super) struct Stream {
     /// `None` once every process that could write has closed it.
-    pipe: Option<File>,
-    bytes: Vec<u8>,
+    pub(super) pipe: Option<File>,
+    pub(super) bytes: Vec<u8>,
     keep: usize,
     truncated: bool,
 }
@@ -272,7 +282,7 @@ impl Stream {
     /// How much is read in one go, so that a flood does not hide a deadline. More than a pipe holds.
     const ROUND: usize = 1 << 20;
 
-    fn new(pipe: Option<OwnedFd>, keep: usize) -> io::Result<Self> {
+    pub(super) fn new(pipe: Option<OwnedFd>, keep: usize) -> io::Result<Self> {
         if let Some(pipe) = &pipe {
             fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
@@ -284,7 +294,7 @@ impl Stream {
     }
 
     /// Reads what is there, without waiting.
-    fn fill(&mut self) -> io::Result<()> {
+    pub(super) fn fill(&mut self) -> io::Result<()> {
         let mut buffer = [0_u8; 16 << 10];
         let mut round = 0;
         while round < Self::ROUND {

@@ -10,20 +10,13 @@ pub mod ufs;
 pub mod zfs;
 pub mod zpool;
 
-use super::command::{Command, RunError, Runner};
+use super::command::{Command, Runner};
 use super::{Error, Kind, Result};
 use crate::format::ParseError;
 
 /// Runs a command that must succeed; its standard output.
 fn run(runner: &dyn Runner, command: &Command) -> Result<String> {
-    let output = runner.run(command).map_err(|error| {
-        let kind = match &error {
-            RunError::Missing { .. } => Kind::ProgramMissing,
-            RunError::TimedOut { after, .. } => Kind::TimedOut(*after),
-            RunError::Spawn { .. } => Kind::Refused,
-        };
-        Error::new(kind, command.argv(), error.to_string())
-    })?;
+    let output = runner.run(command).map_err(|error| error.of(command))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

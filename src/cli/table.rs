@@ -1,0 +1,159 @@
+//! The command table: what there is to type. nanozfs(8) is compared with it in the tests.
+
+use crate::boot::Helper;
+
+/// What a command does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Job {
+    Boot,
+    Helper(Helper),
+    Settle,
+    Guard,
+    Upgrade,
+    Explain,
+    Release,
+    Help,
+    Version,
+}
+
+/// An option that one command takes.
+pub struct CommandOption {
+    /// Its name, without the dashes.
+    pub name: &'static str,
+    /// What its value is called in a synopsis; empty when it has none.
+    pub value: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+}
+
+const fn option(name: &'static str, value: &'static str, about: &'static str) -> CommandOption {
+    CommandOption { name, value, about }
+}
+
+/// One command of the executable.
+pub struct Command {
+    /// Its name, and for a helper the name of its link.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// Its operands, as a synopsis shows them.
+    pub operands: &'static str,
+    /// The options that only this command takes. They stand behind its name.
+    pub options: &'static [CommandOption],
+    pub(super) job: Job,
+}
+
+impl Command {
+    /// True when it looks at or changes the machine.
+    pub(super) fn needs_host(&self) -> bool {
+        let jobs = [Job::Boot, Job::Settle, Job::Guard, Job::Upgrade];
+        jobs.contains(&self.job) || matches!(self.job, Job::Helper(_))
+    }
+}
+
+/// Every command. nanozfs(8) is compared with it in the tests.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "boot",
+        about: "Run all helpers, as rc(8) does at boot.",
+        operands: "",
+        options: &[],
+        job: Job::Boot,
+    },
+    Command {
+        name: "osdrive",
+        about: "Find the OS drive, its slots and its recovery copy.",
+        operands: "",
+        options: &[],
+        job: Job::Helper(Helper::OsDrive),
+    },
+    Command {
+        name: "pools",
+        about: "Wait for the disks of the known pools and import them.",
+        operands: "",
+        options: &[],
+        job: Job::Helper(Helper::Pools),
+    },
+    Command {
+        name: "cfg",
+        about: "Mount /cfg and lay it over /etc.",
+        operands: "",
+        options: &[],
+        job: Job::Helper(Helper::Cfg),
+    },
+    Command {
+        name: "var",
+        about: "Mount /var and what belongs on it.",
+        operands: "",
+        options: &[],
+        job: Job::Helper(Helper::Var),
+    },
+    Command {
+        name: "etclocal",
+        about: "Make /usr/local/etc lead to /etc/local.",
+        operands: "",
+        options: &[],
+        job: Job::Helper(Helper::EtcLocal),
+    },
+    Command {
+        name: "upgrade",
+        about: "Install a release in the other slot, try it, keep it, go back.",
+        operands: "[word ...]",
+        options: UPGRADE_OPTIONS,
+        job: Job::Upgrade,
+    },
+    Command {
+        name: "settle",
+        about: "Keep a system on trial once it is healthy, or go back.",
+        operands: "",
+        options: &[],
+        job: Job::Settle,
+    },
+    Command {
+        name: "guard",
+        about: "Restart this machine at an uptime; a trial starts this.",
+        operands: "seconds",
+        options: &[],
+        job: Job::Guard,
+    },
+    Command {
+        name: "explain",
+        about: "Say what a code means: what happened, what to do.",
+        operands: "[code ...]",
+        options: &[],
+        job: Job::Explain,
+    },
+    Command {
+        name: "release",
+        about: "Make a release of a slot image, on the machine that built it.",
+        operands: "image",
+        options: RELEASE_OPTIONS,
+        job: Job::Release,
+    },
+    Command { name: "help", about: "Show this.", operands: "", options: &[], job: Job::Help },
+    Command {
+        name: "version",
+        about: "Show the version.",
+        operands: "",
+        options: &[],
+        job: Job::Version,
+    },
+];
+
+const UPGRADE_OPTIONS: &[CommandOption] = &[
+    option("force", "", "Try an image again that failed a trial."),
+    option("reboot", "", "Restart the machine when all is ready."),
+    option("progress-fd", "fd", "Report progress there, as lines of JSON."),
+];
+
+const RELEASE_OPTIONS: &[CommandOption] = &[
+    option("version", "version", "The version of the system. Cannot be left out."),
+    option("name", "name", "What the system is called; system."),
+    option("compat", "word", "The machines that it runs on; generic."),
+    option("layout", "gpt|mbr", "What the image is for, where it does not tell by itself."),
+    option("min-from", "version", "The oldest version that can be upgraded to this one."),
+    option("pack", "zst|xz|gz|none", "How the image is packed; zst."),
+    option("output", "file", "The release; name-version.nzr in this directory."),
+    option("sign-with", "key", "Sign it by minisign with this secret key."),
+    option("signature", "file", "The image is a release: put this signature into it."),
+];
