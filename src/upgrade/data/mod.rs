@@ -36,7 +36,8 @@
 mod act;
 mod kept;
 mod plan;
-#[cfg(all(test, feature = "lab"))]
+#[cfg(test)]
+#[cfg(feature = "lab")]
 mod power_cuts;
 mod state;
 #[cfg(test)]
