@@ -259,6 +259,16 @@ impl Inner {
             let why = "New dataset name cannot be a descendant of current dataset name";
             return command.fails(format!("cannot rename to '{to}': {why}"));
         }
+        let pool = self.pool_of(from).map(|pool| &*pool);
+        let jailed = |pool: &Pool| {
+            let mut below =
+                pool.datasets.iter().filter(|one| renamed(&one.name, from, "").is_some());
+            below.any(|one| pool.setting(&one.name, "jailed").is_some_and(|(_, on)| on == "on"))
+        };
+        if pool.is_some_and(jailed) {
+            let why = "child dataset with inherited mountpoint is used in a non-global zone";
+            return command.fails(format!("cannot rename '{from}': {why}"));
+        }
         self.transaction("zfs rename", &format!("{from} to {to}"))?;
         let change = |name: &mut String| {
             if let Some(new) = renamed(name, from, to) {

@@ -214,6 +214,9 @@ mod tests {
             let error = destroy(&real, name).unwrap_err();
             assert!(error.kind == kind && error.why.ends_with(why), "{error}");
         }
+        let jailed = Replay::folder(&folder("upgrade-jailed")).unwrap();
+        let error = rename(&jailed, "tank/nano/var", KEPT).unwrap_err();
+        assert!(error.why.ends_with("is used in a non-global zone"), "{error}");
         // What shares the key of another encryption root stays below it.
         let (from, to) = ("tank/enc/kept/20261122T080000Z-var", "tank/enc/var");
         let error = rename(&real, from, to).unwrap_err();

@@ -94,6 +94,10 @@ fn a_renamed_dataset_takes_along_what_is_below_it_and_stays_mounted() {
     assert_eq!(mounts.last().unwrap().source, "tank/nano/old");
     lab.files().create(Path::new("/var/file"), b"").unwrap();
     lab.unmount(Path::new("/var")).unwrap();
+    lab.set_property("tank/nano/old/log", "jailed", "on").unwrap();
+    let error = Snapshots::rename(&lab, "tank/nano/old", "tank/nano/other").unwrap_err();
+    assert!(error.why.contains("is used in a non-global zone"), "{error}");
+    lab.set_property("tank/nano/old/log", "jailed", "off").unwrap();
     for (from, to, why) in [
         ("tank/none", "tank/x", "dataset does not exist"),
         ("tank/nano/old", "tank/nano/cfg", "dataset already exists"),

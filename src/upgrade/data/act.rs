@@ -30,7 +30,8 @@ pub fn run(host: &dyn Host, root: &str, goal: &Goal) -> Result<State> {
     if let Some(why) = refusal(&state, goal) {
         return Err(refused(goal, why));
     }
-    while let Some(step) = next(&state, goal) {
+    for _ in 0..MOST {
+        let Some(step) = next(&state, goal) else { break };
         log::debug!("{step}");
         perform(host, &step)?;
         state.apply(&step);

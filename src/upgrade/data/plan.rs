@@ -90,7 +90,7 @@ pub fn refusal(state: &State, goal: &Goal) -> Option<String> {
             } else if taken == 0 && free < ROOM.0.max(used.saturating_add(free) / ROOM.1) {
                 Some(format!("{}: {} MB free: no room for snapshots", state.root, free >> 20))
             } else {
-                None
+                PARTS.iter().find_map(|part| stuck(state, &format!("{}/{part}", state.root)))
             }
         }
         Goal::Restore { id, aside } => {
@@ -147,8 +147,12 @@ fn nothing(state: &State, id: &str) -> String {
     format!("{}: nothing is kept as {id}", state.root)
 }
 
-/// Why a part cannot be renamed: a clone of an encrypted dataset cannot leave its parent.
+/// Why a part cannot be renamed: something of it belongs to a jail, or it is a clone of an encrypted
+/// dataset, which cannot leave its parent.
 fn stuck(state: &State, name: &str) -> Option<String> {
+    if let Some(one) = state.below(name).find(|one| one.local("jailed") == Some("on")) {
+        return Some(format!("{} has jailed=on: ZFS does not rename {name}", one.name));
+    }
     let key = state.get(name)?.encryption_root.as_deref()?;
     let parents = state.get(&state.root).and_then(|one| one.encryption_root.as_deref());
     (key != name && Some(key) != parents)

@@ -301,6 +301,18 @@ fn what_is_kept_cannot_be_taken_out_and_what_is_needed_is_not_pruned() {
 }
 
 #[test]
+fn a_dataset_of_a_jail_is_refused_from_the_start() {
+    let mut state = layout();
+    reach(&mut state, &snapshot("A"));
+    let (dataset, name) = ("tank/nano/var/log".to_owned(), "jailed".to_owned());
+    state.apply(&Step::Set { dataset, name, value: "on".to_owned() });
+    for goal in [snapshot("B"), restore("A", "B")] {
+        let why = refusal(&state, &goal).unwrap();
+        assert_eq!(why, "tank/nano/var/log has jailed=on: ZFS does not rename tank/nano/var");
+    }
+}
+
+#[test]
 fn a_restored_encrypted_dataset_is_not_put_back() {
     let mut state = state(&[
         "tank/nano",
