@@ -250,7 +250,7 @@ pub struct Pool {
     pub imported: bool,
     /// Its datasets, parents first.
     pub datasets: Vec<Dataset>,
-    /// Bytes that fit.
+    /// Bytes that fit, reserved or not.
     pub available: u64,
 }
 
@@ -273,6 +273,17 @@ impl Pool {
             Some((_, value)) => value.to_owned(),
             None => format!("/{name}"),
         }
+    }
+
+    /// Bytes that fit and that nobody has reserved.
+    pub fn free(&self) -> u64 {
+        let reserved = |one: &Dataset| -> u64 {
+            let own = ["reservation", "refreservation"].map(|name| {
+                one.local.get(name).and_then(|value| value.parse::<u64>().ok()).unwrap_or(0)
+            });
+            own.iter().sum()
+        };
+        self.available.saturating_sub(self.datasets.iter().map(reserved).sum())
     }
 
     /// Brings the datasets in order: parents first, by name.

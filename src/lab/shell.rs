@@ -134,7 +134,13 @@ fn command(lab: &Lab, words: &[&str], line: &str) -> Result<String, String> {
         }
         ["zfs", ..] => {
             let mut text = String::new();
+            let with_snapshots = words.iter().any(|word| ["snapshot", "all"].contains(word));
             for pool in Host::pools(lab).map_err(host)? {
+                if with_snapshots {
+                    for one in lab.snapshots().list(&pool.name).map_err(host)? {
+                        text.push_str(&format!("{}\n", one.full_name()));
+                    }
+                }
                 for dataset in lab.datasets(&pool.name).map_err(host)? {
                     let mounted = if dataset.mounted { "mounted" } else { "-" };
                     text.push_str(&format!("{:<24} {mounted}\n", dataset.name));

@@ -16,6 +16,8 @@ use crate::host::{Error, Kind, Result, Snapshots};
 
 /// What a transaction takes.
 const TRANSACTION: Duration = Duration::from_millis(60);
+/// With less room in a pool than this nothing can be made in it.
+const FULL: u64 = 256 << 10;
 /// Given up after this long.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -176,7 +178,7 @@ impl Inner {
             let mut fixed = vec![
                 ("type", dataset.local.get("type").cloned().unwrap_or("filesystem".to_owned())),
                 ("used", used.to_string()),
-                ("available", pool.available.to_string()),
+                ("available", pool.free().to_string()),
                 ("referenced", size(&dataset.tree).to_string()),
                 ("mounted", if self.is_mounted(name) { "yes" } else { "no" }.to_owned()),
             ];
@@ -227,6 +229,15 @@ impl Inner {
         Ok(())
     }
 
+    /// Refuses a name that is there, or that has no parent, and when there is no room.
+    fn can_be_made(&mut self, command: &Command, name: &str) -> Result<()> {
+        self.vacant_dataset(command, &format!("create '{name}'"), name)?;
+        match self.pool_of(name).is_some_and(|pool| pool.free() < FULL) {
+            true => command.fails(format!("cannot create '{name}': out of space")),
+            false => Ok(()),
+        }
+    }
+
     /// Refuses a name that is there, or that has no parent.
     fn vacant_dataset(&self, command: &Command, doing: &str, name: &str) -> Result<()> {
         if self.machine.open(parent(name)).is_none() {
@@ -247,6 +258,16 @@ impl Inner {
         if renamed(to, from, "").is_some() {
             let why = "New dataset name cannot be a descendant of current dataset name";
             return command.fails(format!("cannot rename to '{to}': {why}"));
+        }
+        let pool = self.pool_of(from).map(|pool| &*pool);
+        let jailed = |pool: &Pool| {
+            let mut below =
+                pool.datasets.iter().filter(|one| renamed(&one.name, from, "").is_some());
+            below.any(|one| pool.setting(&one.name, "jailed").is_some_and(|(_, on)| on == "on"))
+        };
+        if pool.is_some_and(jailed) {
+            let why = "child dataset with inherited mountpoint is used in a non-global zone";
+            return command.fails(format!("cannot rename '{from}': {why}"));
         }
         self.transaction("zfs rename", &format!("{from} to {to}"))?;
         let change = |name: &mut String| {
@@ -278,7 +299,7 @@ impl Inner {
             return command.missing(snapshot);
         };
         let (tree, encrypted, key) = (of.tree.clone(), origin.encrypted, origin.key);
-        self.vacant_dataset(&command, &format!("create '{name}'"), name)?;
+        self.can_be_made(&command, name)?;
         self.transaction("zfs clone", &format!("{snapshot} to {name}"))?;
         let tree = command.told(self.copy_of(&tree))?;
         self.made_dataset(Dataset {
@@ -295,7 +316,7 @@ impl Inner {
 
     fn zfs_create(&mut self, name: &str, properties: &Properties) -> Result<()> {
         let command = self.zfs(&format!("create -u {name}"))?;
-        self.vacant_dataset(&command, &format!("create '{name}'"), name)?;
+        self.can_be_made(&command, name)?;
         let above = self.machine.open(parent(name));
         let (encrypted, key) = above.map_or((false, true), |above| (above.encrypted, above.key));
         if encrypted && !key {
@@ -336,6 +357,13 @@ impl Inner {
         if let Err(error) = self.transaction("zfs properties", name) {
             command.told(self.forget_dataset(name))?;
             return Err(error);
+        }
+        let free = self.pool_of(name).map_or(0, |pool| pool.free());
+        let wanted = properties.iter().filter(|(name, _)| name.ends_with("reservation"));
+        let wanted = wanted.filter_map(|(_, value)| value.parse::<u64>().ok());
+        if wanted.sum::<u64>() > free {
+            command.told(self.forget_dataset(name))?;
+            return command.fails(format!("cannot create '{name}': out of space"));
         }
         if let Some(dataset) = self.machine.open_mut(name) {
             dataset.local.extend(properties.iter().cloned());

@@ -131,16 +131,20 @@ mod tests {
     /// What OpenZFS 2.1.9 said while datasets were snapshotted, restored and put back, mounted and
     /// in use.
     fn recorded() -> Replay {
-        Replay::folder(&folder()).unwrap()
+        Replay::folder(&folder("upgrade")).unwrap()
     }
 
-    fn folder() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/freebsd-13.2/upgrade")
+    fn folder(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/freebsd-13.2").join(name)
     }
 
     /// Only these, one after the other.
     fn transcripts(names: [&str; 2]) -> Replay {
-        let add = |replay: Replay, name: &str| replay.transcript(&folder(), name).unwrap();
+        from("upgrade", names)
+    }
+
+    fn from(name: &str, names: [&str; 2]) -> Replay {
+        let add = |replay: Replay, one: &str| replay.transcript(&folder(name), one).unwrap();
         names.into_iter().fold(Replay::new(), add)
     }
 
@@ -167,7 +171,6 @@ mod tests {
         ]);
         let snapshot = format!("{KEPT}/db/app@nanozfs-{A}");
         clone(&real, &snapshot, "tank/nano/var/db/app", &properties).unwrap();
-        rename(&real, &format!("{KEPT}/mail"), "tank/nano/var/mail").unwrap();
         // A volume: not with -u.
         rename(&real, &format!("{KEPT}/vol0"), "tank/nano/var/vol0").unwrap();
         let calls = real.calls();
@@ -211,6 +214,9 @@ mod tests {
             let error = destroy(&real, name).unwrap_err();
             assert!(error.kind == kind && error.why.ends_with(why), "{error}");
         }
+        let jailed = Replay::folder(&folder("upgrade-jailed")).unwrap();
+        let error = rename(&jailed, "tank/nano/var", KEPT).unwrap_err();
+        assert!(error.why.ends_with("is used in a non-global zone"), "{error}");
         // What shares the key of another encryption root stays below it.
         let (from, to) = ("tank/enc/kept/20261122T080000Z-var", "tank/enc/var");
         let error = rename(&real, from, to).unwrap_err();
@@ -218,8 +224,21 @@ mod tests {
     }
 
     #[test]
+    fn in_a_full_pool_freebsd_13_2_clones_only_after_room_was_given_free() {
+        let real = from("upgrade-full-pool", ["clone", "clone-2"]);
+        let snapshot = format!("{KEPT}@nanozfs-{A}");
+        let properties = with(&[("mountpoint", "/var"), ("canmount", "noauto")]);
+        let error = clone(&real, &snapshot, "tank/nano/var", &properties).unwrap_err();
+        assert_eq!(error.why, "cannot create 'tank/nano/var': out of space");
+        let lift = from("upgrade-full-pool", ["lift", "rename"]);
+        super::super::zfs::set(&lift, "tank/nano/kept", "refreservation", "none").unwrap();
+        rename(&lift, "tank/nano/var", KEPT).unwrap();
+        clone(&real, &snapshot, "tank/nano/var", &properties).unwrap();
+    }
+
+    #[test]
     fn freebsd_13_2_lists_properties_of_clones_volumes_and_keys() {
-        let real = Replay::new().transcript(&folder(), "get-after").unwrap();
+        let real = Replay::new().transcript(&folder("upgrade"), "get-after").unwrap();
         let all = properties(&real, "tank/nano").unwrap();
         let of = |dataset: &str, name: &str| {
             all.iter().find(|one| one.dataset == dataset && one.name == name)
@@ -262,7 +281,7 @@ mod tests {
     #[test]
     fn freebsd_13_2_lists_snapshots_by_age_and_follows_a_promotion() {
         let names = |transcript: &str| -> Vec<String> {
-            let real = Replay::new().transcript(&folder(), transcript).unwrap();
+            let real = Replay::new().transcript(&folder("upgrade"), transcript).unwrap();
             list(&real, "tank/nano").unwrap().iter().map(Snapshot::full_name).collect()
         };
         let before = names("list-before");

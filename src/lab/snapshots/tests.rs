@@ -94,6 +94,10 @@ fn a_renamed_dataset_takes_along_what_is_below_it_and_stays_mounted() {
     assert_eq!(mounts.last().unwrap().source, "tank/nano/old");
     lab.files().create(Path::new("/var/file"), b"").unwrap();
     lab.unmount(Path::new("/var")).unwrap();
+    lab.set_property("tank/nano/old/log", "jailed", "on").unwrap();
+    let error = Snapshots::rename(&lab, "tank/nano/old", "tank/nano/other").unwrap_err();
+    assert!(error.why.contains("is used in a non-global zone"), "{error}");
+    lab.set_property("tank/nano/old/log", "jailed", "off").unwrap();
     for (from, to, why) in [
         ("tank/none", "tank/x", "dataset does not exist"),
         ("tank/nano/old", "tank/nano/cfg", "dataset already exists"),
@@ -181,6 +185,52 @@ fn what_clones_depend_on_is_not_destroyed() {
     lab.destroy("tank/nano").unwrap();
     assert_eq!(lab.datasets("tank").unwrap().len(), 1);
     assert!(lab.destroy("tank/nano@x").is_err());
+}
+
+#[test]
+fn in_a_full_pool_nothing_is_made_but_names_and_properties_change() {
+    let (_scratch, lab) = machine();
+    lab.take(&names(&["tank/nano/cfg@x"])).unwrap();
+    lab.snapshots().create("tank/room", &[("refreservation".to_owned(), "9".to_owned())]).unwrap();
+    let full = crate::lab::statement::Statement::Property {
+        dataset: "tank".to_owned(),
+        name: "available".to_owned(),
+        value: "262150".to_owned(),
+    };
+    lab.lock().build(&full).unwrap();
+    let error = lab.clone_to("tank/nano/cfg@x", "tank/copy", &[]).unwrap_err();
+    assert_eq!(error.why, "cannot create 'tank/copy': out of space");
+    Snapshots::rename(&lab, "tank/nano/cfg", "tank/cfg").unwrap();
+    lab.set_property("tank/room", "refreservation", "none").unwrap();
+    let much = [("reservation".to_owned(), "300000".to_owned())];
+    let error = lab.clone_to("tank/cfg@x", "tank/copy", &much).unwrap_err();
+    assert_eq!(error.why, "cannot create 'tank/copy': out of space");
+    lab.clone_to("tank/cfg@x", "tank/copy", &[]).unwrap();
+}
+
+#[test]
+fn stories_say_what_is_there_and_what_is_set() {
+    let (_scratch, lab) = machine();
+    let mut player = play::Player::new(&lab);
+    for (text, good) in [
+        ("dataset tank/nano/var/mail canmount=on mountpoint=inherit", true),
+        ("property tank/nano/var/mail org.nanozfs:rollback off", true),
+        ("snapshot tank/nano/var@daily tank/nano/var/mail@daily", true),
+        ("expect dataset tank/nano/var/mail", true),
+        ("expect dataset tank/nano/none", false),
+        ("expect snapshot tank/nano/var/mail@daily", true),
+        ("expect snapshot tank/nano/cfg@daily", false),
+        ("expect no-dataset tank/nano/none", true),
+        ("expect no-dataset tank/nano/cfg@daily", true),
+        ("expect no-dataset tank/nano/var", false),
+        ("expect property tank/nano/var/mail org.nanozfs:rollback off", true),
+        ("expect property tank/nano/var/mail mountpoint /var/mail", false),
+        ("expect property tank/nano/var mountpoint /var", true),
+        ("property tank/nano/none a b", false),
+    ] {
+        let (_, statement) = crate::lab::story::parse(text).unwrap().remove(0);
+        assert_eq!(player.perform(&statement).is_ok(), good, "{text}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn refused(goal: &Goal, why: String) -> Error {
         Goal::Snapshot { id } => format!("snapshots {id}"),
         Goal::Restore { id, .. } => format!("restore {id}"),
         Goal::PutBack { id, .. } => format!("put back {id}"),
-        Goal::Prune { id } => format!("prune {id}"),
+        Goal::Prune { id, .. } => format!("prune {id}"),
     };
     Error::new(Kind::Refused, doing, why)
 }

@@ -16,19 +16,24 @@
 //! fail: running the same goal again finishes the work, and [`Goal::PutBack`] undoes a restore from
 //! wherever it stopped.
 //!
-//! Who depends on what:
+//! What to know:
 //!
-//! - `org.nanozfs:rollback=off`, set on a dataset or on one above it in the layout, takes it and all
-//!   below it out of this: its data stays as it is and where it is. So do volumes.
-//! - Datasets that are younger than the snapshot stay with what is kept.
+//! - `org.nanozfs:rollback=off`, set on a dataset at or below `cfg` or `var`, takes it and all below
+//!   it out of this: their data stay as they are and where they are. So do volumes'.
+//! - Datasets that are younger than the snapshot stay with what is kept. Where one that keeps its data
+//!   is below them, they are made anew, without files and with `canmount=off`.
 //! - What is kept is parked: `canmount=on` becomes `noauto` and reservations are lifted, so that
 //!   `zfs mount -a` does not mount it over the live data and space is not reserved twice. The values
 //!   are remembered in `org.nanozfs:was-...`, given to the clone, and set again by a put back.
 //! - zfs(8) keeps mounted what it renames (`-u`). At boot nothing is mounted yet. When `/cfg` or
 //!   `/var` is mounted, the running system goes on with what is now kept, and sees the restored data
 //!   after the next boot; what it writes meanwhile is kept, too.
-//! - Permissions that were delegated (zfs-allow(8)) and `zfs hold`s of later snapshots stay with what
-//!   is kept.
+//! - ZFS renames in a full pool, but clones nothing: `POOL/nano/kept` reserves room beside the data
+//!   (`refreservation`), which is given free when it is needed, and reserved again with the next
+//!   snapshots. Reservations of the data are not restored when there is little room.
+//! - Snapshots move to the restored dataset with their holds. Permissions that were delegated
+//!   (zfs-allow(8)) stay with what is kept.
+//! - ZFS does not rename what has a dataset with `jailed=on` in it: refused from the start.
 //! - A clone shares the key of its origin. Promoting it moves the encryption root, so the key has to
 //!   be loaded again, and an encrypted dataset that has been restored cannot be put back: ZFS
 //!   moves no clone away from the encryption root that it shares.

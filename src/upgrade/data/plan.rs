@@ -29,6 +29,8 @@ pub enum Goal {
     Prune {
         /// The id.
         id: String,
+        /// The ids that the upgrade or rollback under way would go back to: these are refused.
+        needed: Vec<String>,
     },
 }
 
@@ -38,6 +40,14 @@ const PARKED: [(&str, &str, &str); 3] = [
     ("reservation", "none", "org.nanozfs:was-reservation"),
     ("refreservation", "none", "org.nanozfs:was-refreservation"),
 ];
+
+/// Properties of the parent of what is kept. Its reservation is what clones are made with when what
+/// went wrong has filled the pool.
+const HOLDER: [(&str, &str); 3] =
+    [("canmount", "off"), ("mountpoint", "none"), ("refreservation", "16777216")];
+
+/// With less room than this (bytes) the reservation is given free.
+const LOW: u64 = 8 << 20;
 
 /// Properties that ZFS gives a clone by itself and lets nobody set.
 const OF_ORIGIN: [&str; 4] = ["encryption", "keyformat", "keylocation", "pbkdf2iters"];
@@ -49,8 +59,8 @@ pub fn next(state: &State, goal: &Goal) -> Option<Step> {
             let name = format!("{SNAPSHOT}{id}");
             let names = members(state).into_iter().filter(|of| !state.has_snapshot(of, &name));
             let names: Vec<String> = names.map(|of| format!("{of}@{name}")).collect();
-            // Its parent is made while there is time, and the keys of what is encrypted are loaded.
-            holder(state).or((!names.is_empty()).then_some(Step::Snapshot(names)))
+            // The parent of what is kept is made while there is time and room, and keys are loaded.
+            holder(state, true).or((!names.is_empty()).then_some(Step::Snapshot(names)))
         }
         Goal::Restore { id, aside } => {
             let name = format!("{SNAPSHOT}{id}");
@@ -59,7 +69,7 @@ pub fn next(state: &State, goal: &Goal) -> Option<Step> {
         Goal::PutBack { id, aside } => PARTS.iter().find_map(|part| {
             put_back(state, &Places::of(state, part, aside), &kept(state, id, part))
         }),
-        Goal::Prune { id } => prune(state, id),
+        Goal::Prune { id, .. } => prune(state, id),
     }
 }
 
@@ -70,16 +80,17 @@ pub fn refusal(state: &State, goal: &Goal) -> Option<String> {
         Goal::Snapshot { id } => {
             let (name, all) = (format!("{SNAPSHOT}{id}"), members(state));
             let taken = all.iter().filter(|of| state.has_snapshot(of, &name)).count();
-            let root = state.get(&state.root)?;
+            let root = state.get(&state.root).filter(|_| !all.is_empty());
+            let Some(root) = root else {
+                return Some(format!("no data to be kept at {}", state.root));
+            };
             let (used, free) = (root.used, root.available);
-            if all.is_empty() {
-                Some(format!("no data to be kept at {}", state.root))
-            } else if taken > 0 && taken < all.len() {
+            if taken > 0 && taken < all.len() {
                 Some(format!("only {taken} of {} datasets have {name}", all.len()))
             } else if taken == 0 && free < ROOM.0.max(used.saturating_add(free) / ROOM.1) {
                 Some(format!("{}: {} MB free: no room for snapshots", state.root, free >> 20))
             } else {
-                None
+                PARTS.iter().find_map(|part| stuck(state, &format!("{}/{part}", state.root)))
             }
         }
         Goal::Restore { id, aside } => {
@@ -94,7 +105,10 @@ pub fn refusal(state: &State, goal: &Goal) -> Option<String> {
         }
         Goal::PutBack { id, aside } => {
             let all = PARTS.map(|part| (Places::of(state, part, aside), kept(state, id, part)));
-            if !all.iter().any(|(one, kept)| state.has(&one.aside) || state.has(kept)) {
+            let begun = |(one, kept): &(Places, String)| state.has(&one.aside) || state.has(kept);
+            // A restore may have stopped before it renamed anything.
+            let mut parked = members(state).into_iter().filter_map(|name| state.get(name));
+            if !all.iter().any(begun) && !parked.any(is_parked) {
                 return Some(nothing(state, id));
             }
             all.iter().filter(|(_, kept)| state.has(kept)).find_map(|(one, kept)| {
@@ -104,7 +118,10 @@ pub fn refusal(state: &State, goal: &Goal) -> Option<String> {
                 stuck(state, kept).or_else(|| stuck(state, &one.live))
             })
         }
-        Goal::Prune { id } => {
+        Goal::Prune { id, needed } => {
+            if needed.contains(id) {
+                return Some(format!("{id} is needed to go back to"));
+            }
             let name = format!("{SNAPSHOT}{id}");
             let tops = PARTS.map(|part| kept(state, id, part));
             let doomed = |one: &str| tops.iter().any(|top| within(one, top));
@@ -130,8 +147,12 @@ fn nothing(state: &State, id: &str) -> String {
     format!("{}: nothing is kept as {id}", state.root)
 }
 
-/// Why a part cannot be renamed: a clone of an encrypted dataset cannot leave its parent.
+/// Why a part cannot be renamed: something of it belongs to a jail, or it is a clone of an encrypted
+/// dataset, which cannot leave its parent.
 fn stuck(state: &State, name: &str) -> Option<String> {
+    if let Some(one) = state.below(name).find(|one| one.local("jailed") == Some("on")) {
+        return Some(format!("{} has jailed=on: ZFS does not rename {name}", one.name));
+    }
     let key = state.get(name)?.encryption_root.as_deref()?;
     let parents = state.get(&state.root).and_then(|one| one.encryption_root.as_deref());
     (key != name && Some(key) != parents)
@@ -196,9 +217,11 @@ impl Places {
 /// True for what keeps its data: a volume, and what somebody has set so, or a dataset above it in
 /// the layout.
 fn is_out(state: &State, dataset: &Dataset) -> bool {
-    let off =
-        |one: &Dataset| one.volume || one.name != state.root && one.local(ROLLBACK) == Some("off");
-    let above = |one: &&Dataset| within(&dataset.name, &one.name) && within(&one.name, &state.root);
+    let off = |one: &Dataset| one.volume || one.local(ROLLBACK) == Some("off");
+    let (root, kept) = (&state.root, all_kept(state));
+    let above = |one: &&Dataset| {
+        within(&dataset.name, &one.name) && one.name != kept && one.name.len() > root.len()
+    };
     state.datasets.iter().filter(above).any(off)
 }
 
@@ -207,20 +230,29 @@ fn set(dataset: &Dataset, name: &str, value: &str) -> Option<Step> {
     Some(Step::Set { dataset, name, value })
 }
 
-/// The parent of everything that is kept; it holds no files and gives nothing to those below.
-fn holder(state: &State) -> Option<Step> {
+/// The parent of everything that is kept: it holds no files and gives nothing to those below. The
+/// first of its properties always has to be there, the others when `all` have.
+fn holder(state: &State, all: bool) -> Option<Step> {
     let dataset = all_kept(state);
-    match state.get(&dataset) {
-        None => {
-            let properties = [("canmount", "off"), ("mountpoint", "none")];
-            let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned()));
-            Some(Step::Create { dataset, properties: properties.to_vec() })
-        }
-        // The power went between its two transactions.
-        Some(bare) if bare.local("canmount").is_none() => set(bare, "canmount", "off"),
-        Some(bare) if bare.local("mountpoint").is_none() => set(bare, "mountpoint", "none"),
-        Some(_) => None,
-    }
+    let Some(made) = state.get(&dataset) else {
+        let own = HOLDER.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        return Some(Step::Create { dataset, properties: own.to_vec() });
+    };
+    // The power went between its two transactions, or its room was needed.
+    let lost = |(name, value): &&(&str, &str)| {
+        let there = |now: &str| now == *value || !matches!(now, "0" | "none");
+        !made.local(name).is_some_and(there)
+    };
+    let (name, value) = HOLDER.iter().take(if all { HOLDER.len() } else { 1 }).find(lost)?;
+    set(made, name, value)
+}
+
+/// Nothing can be cloned in a full pool: the room that is reserved for that is given free.
+fn make_room(state: &State) -> Option<Step> {
+    let root = state.get(&state.root)?;
+    let holder = state.get(&all_kept(state)).filter(|_| root.available < LOW)?;
+    real(holder, "refreservation")?;
+    set(holder, "refreservation", "none")
 }
 
 /// A property that is parked when it has such a value.
@@ -243,6 +275,10 @@ fn park(dataset: &Dataset) -> Option<Step> {
     })
 }
 
+fn is_parked(dataset: &Dataset) -> bool {
+    PARKED.iter().any(|(_, _, was)| dataset.local(was).is_some())
+}
+
 /// It is as it was before it was parked.
 fn unpark(dataset: &Dataset) -> Option<Step> {
     PARKED.iter().find_map(|(name, _, was)| {
@@ -254,18 +290,25 @@ fn unpark(dataset: &Dataset) -> Option<Step> {
     })
 }
 
-/// The properties of the dataset that takes the place of this one, which is parked.
-fn wanted(dataset: &Dataset) -> Vec<(String, String)> {
-    let own = dataset.local.iter().filter(|(name, value)| {
-        let (name, parked) = (name.as_str(), |was: &str| PARKED.iter().any(|one| one.2 == was));
-        !OF_ORIGIN.contains(&name) && !parked(name) && !value.is_empty()
-    });
-    let value = |(name, value): &(String, String)| {
+/// The properties of the dataset that takes the place of this one, which is parked. Space is
+/// reserved only while there is plenty: going back must not fail for that.
+fn wanted(state: &State, dataset: &Dataset) -> Vec<(String, String)> {
+    let free = state.get(&state.root).map_or(0, |root| root.available);
+    let plenty = |value: &str| value.parse::<u64>().is_ok_and(|bytes| bytes < free / 4);
+    let mut wanted = Vec::new();
+    for (name, value) in &dataset.local {
         let parked = PARKED.iter().find(|one| one.0 == name);
         let was = parked.and_then(|(_, _, was)| dataset.local(was));
-        (name.clone(), was.unwrap_or(value).to_owned())
-    };
-    own.map(value).collect()
+        let value = was.unwrap_or(value);
+        let left = value.is_empty()
+            || OF_ORIGIN.contains(&name.as_str())
+            || PARKED.iter().any(|one| one.2 == name)
+            || name.ends_with("reservation") && !plenty(value);
+        if !left {
+            wanted.push((name.clone(), value.to_owned()));
+        }
+    }
+    wanted
 }
 
 /// The same, but not to be mounted: `how` it may.
@@ -280,7 +323,7 @@ fn go_aside(state: &State, places: &Places) -> Option<Step> {
     let all = state.datasets.iter().filter(|one| within(&one.name, &places.live));
     let parked = all.filter(|one| !is_out(state, one)).find_map(park);
     let rename = || Step::Rename { from: places.live.clone(), to: places.aside.clone() };
-    parked.or_else(|| holder(state)).or_else(|| Some(rename()))
+    parked.or_else(|| holder(state, false)).or_else(|| Some(rename()))
 }
 
 fn restore(state: &State, places: &Places, snapshot: &str) -> Option<Step> {
@@ -304,18 +347,20 @@ fn bring_up(state: &State, places: &Places, original: &Dataset, name: &str) -> O
         // Promoted already, or younger than the snapshot: then it stays where it is.
         return None;
     }
+    let wanted = wanted(state, original);
     let Some(clone) = state.get(&place) else {
         let clone = Step::Clone {
             snapshot,
-            properties: unmounted(wanted(original), "noauto"),
+            properties: unmounted(wanted.clone(), "noauto"),
             dataset: place.clone(),
         };
-        return Some(container(state, places, parent(&place)).unwrap_or(clone));
+        let first = make_room(state).or_else(|| container(state, places, parent(&place)));
+        return Some(first.unwrap_or(clone));
     };
     if clone.origin.as_deref() != Some(&snapshot) {
         return None; // something else is there
     }
-    complete(clone, &wanted(original)).or(Some(Step::Promote(place)))
+    complete(clone, &wanted).or(Some(Step::Promote(place)))
 }
 
 /// Sets what `made` lacks of `wanted`. Until the rest is there it must not be mounted: a mount point
@@ -346,14 +391,16 @@ fn bring_back(state: &State, places: &Places, child: &Dataset) -> Option<Step> {
         return None; // something else is there
     }
     let back = Step::Rename { from: child.name.clone(), to: place.clone() };
-    Some(container(state, places, parent(&place)).unwrap_or(back))
+    let first = container(state, places, parent(&place));
+    let room = first.as_ref().and_then(|_| make_room(state));
+    Some(room.or(first).unwrap_or(back))
 }
 
 /// Makes sure that there is a dataset for others to be below of, where there was none at the time
 /// of the snapshot: with the properties of the present one, but without files.
 fn container(state: &State, places: &Places, place: &str) -> Option<Step> {
     let original = state.get(&renamed(place, &places.live, &places.aside)?)?;
-    let wanted = unmounted(wanted(original), "off");
+    let wanted = unmounted(wanted(state, original), "off");
     match state.get(place) {
         None => container(state, places, parent(place))
             .or_else(|| Some(Step::Create { dataset: place.to_owned(), properties: wanted })),

@@ -59,7 +59,7 @@ fn put_back(id: &str, aside: &str) -> Goal {
 }
 
 fn prune(id: &str) -> Goal {
-    Goal::Prune { id: id.to_owned() }
+    Goal::Prune { id: id.to_owned(), needed: Vec::new() }
 }
 
 fn tell(lab: &Lab, text: &str) {
@@ -148,6 +148,8 @@ struct Scene<'a> {
     goal: Goal,
     /// Names that the goal may take away.
     doomed: &'a dyn Fn(&str) -> bool,
+    /// Cut the power in the recovery, too.
+    twice: bool,
 }
 
 impl Scene<'_> {
@@ -173,7 +175,7 @@ impl Scene<'_> {
             }
             let once = self.scratch.copy(self.before, "once");
             self.cut(&once, at, Cut::Lost);
-            for second in 1.. {
+            for second in (1..).take_while(|_| self.twice) {
                 let lab = self.scratch.copy(&once, "twice");
                 if !self.cut(&lab, second, Cut::Kept) {
                     break;
@@ -241,7 +243,13 @@ fn snapshots_are_taken_whatever_happens() {
     let scratch = Scratch::new();
     let lab = scratch.machine();
     let mut tried = Tried::default();
-    let scene = Scene { scratch: &scratch, before: &lab, goal: snapshot("A"), doomed: &nothing };
+    let scene = Scene {
+        scratch: &scratch,
+        before: &lab,
+        goal: snapshot("A"),
+        doomed: &nothing,
+        twice: true,
+    };
     let after = scene.explore(&mut tried);
     let state = State::read(&after, ROOT).unwrap();
     assert_eq!(
@@ -260,7 +268,13 @@ fn a_restore_ends_in_the_same_place_whatever_happens() {
     let before = a_week_later(&scratch);
     let mut tried = Tried::default();
     let goal = restore("A", "B");
-    let scene = Scene { scratch: &scratch, before: &before, goal: goal.clone(), doomed: &nothing };
+    let scene = Scene {
+        scratch: &scratch,
+        before: &before,
+        goal: goal.clone(),
+        doomed: &nothing,
+        twice: true,
+    };
     let after = scene.explore(&mut tried);
     let mut restored = State::read(&after, ROOT).unwrap();
     for member in ["cfg", "var", "var/db", "var/db/app", "var/log"] {
@@ -310,6 +324,30 @@ fn a_restore_ends_in_the_same_place_whatever_happens() {
 }
 
 #[test]
+fn a_restore_in_a_full_pool_ends_in_the_same_place_whatever_happens() {
+    let scratch = Scratch::new();
+    let before = a_week_later(&scratch);
+    tell(&before, "property tank/nano available 16900000");
+    let mut tried = Tried::default();
+    let goal = restore("A", "B");
+    let scene = Scene { scratch: &scratch, before: &before, goal, doomed: &nothing, twice: false };
+    let after = scene.explore(&mut tried);
+    for member in ["cfg", "var", "var/db", "var/db/app", "var/log"] {
+        let live = format!("{ROOT}/{member}");
+        let was = content(&before, &format!("{live}@nanozfs-A"));
+        assert_eq!(content(&after, &live), was, "{member}");
+    }
+    let state = State::read(&after, ROOT).unwrap();
+    let kept = state.get("tank/nano/kept").unwrap();
+    assert_eq!(kept.local("refreservation"), Some("none"));
+    let cuts = tried.cuts + tried.twice;
+    println!(
+        "data, full pool: {cuts} cuts, {} of them twice; {} errors",
+        tried.twice, tried.errors
+    );
+}
+
+#[test]
 fn a_put_back_ends_in_the_same_place_whatever_happens() {
     let scratch = Scratch::new();
     let lab = a_week_later(&scratch);
@@ -318,7 +356,7 @@ fn a_put_back_ends_in_the_same_place_whatever_happens() {
     tell(&lab, TRIAL);
     let mut tried = Tried::default();
     let goal = put_back("B", "C");
-    let scene = Scene { scratch: &scratch, before: &lab, goal, doomed: &nothing };
+    let scene = Scene { scratch: &scratch, before: &lab, goal, doomed: &nothing, twice: true };
     let after = scene.explore(&mut tried);
     for member in ["cfg", "var", "var/db", "var/db/app", "var/log", "var/young"] {
         let name = format!("{ROOT}/{member}");
@@ -359,7 +397,8 @@ fn a_restore_that_stopped_anywhere_is_put_back() {
     };
     let (restoring, back) = (restore("A", "B"), put_back("B", "C"));
     let goal = || restoring.clone();
-    let scene = Scene { scratch: &scratch, before: &before, goal: goal(), doomed: &nothing };
+    let scene =
+        Scene { scratch: &scratch, before: &before, goal: goal(), doomed: &nothing, twice: true };
     let (mut stops, mut undone) = (0, 0);
     for at in 1.. {
         let lab = scratch.copy(&before, "stop");
@@ -392,14 +431,16 @@ fn pruning_takes_what_was_asked_for_and_nothing_else_whatever_happens() {
     lab.snapshots().clone_to("tank/nano/kept/D-var@mine", "tank/mine", &[clone]).unwrap();
     let doomed = |name: &str| name.contains("kept/D-") && !name.ends_with("@mine");
     let mut tried = Tried::default();
-    let scene = Scene { scratch: &scratch, before: &lab, goal: prune("D"), doomed: &doomed };
+    let scene =
+        Scene { scratch: &scratch, before: &lab, goal: prune("D"), doomed: &doomed, twice: true };
     // A dataset outside the layout is not seen, and ZFS refuses.
     let copy = scratch.copy(&lab, "outside");
     let error = run(&copy, ROOT, &prune("D")).unwrap_err();
     assert!(error.why.contains("has dependent clones"), "{error}");
     scene.nothing_lost(&copy, "after a refusal");
     lab.snapshots().rename("tank/mine", "tank/nano/mine").unwrap();
-    let scene = Scene { scratch: &scratch, before: &lab, goal: prune("D"), doomed: &doomed };
+    let scene =
+        Scene { scratch: &scratch, before: &lab, goal: prune("D"), doomed: &doomed, twice: true };
     let after = scene.explore(&mut tried);
     let state = State::read(&after, ROOT).unwrap();
     assert!(!list(&state).iter().any(|one| one.id == "D"));

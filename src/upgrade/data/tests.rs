@@ -19,7 +19,7 @@ fn put_back(id: &str, aside: &str) -> Goal {
 }
 
 fn prune(id: &str) -> Goal {
-    Goal::Prune { id: id.to_owned() }
+    Goal::Prune { id: id.to_owned(), needed: Vec::new() }
 }
 
 /// A state from lines `NAME PROPERTY=VALUE...`; a property with a `!` cannot be set.
@@ -81,7 +81,8 @@ fn a_snapshot_set_leaves_out_what_keeps_its_data() {
     assert_eq!(
         steps,
         [
-            "zfs create -u -o 'canmount=off' -o 'mountpoint=none' tank/nano/kept",
+            "zfs create -u -o 'canmount=off' -o 'mountpoint=none' -o 'refreservation=16777216' \
+             tank/nano/kept",
             "zfs snapshot tank/nano/cfg@nanozfs-A tank/nano/var@nanozfs-A \
              tank/nano/var/db@nanozfs-A tank/nano/var/db/app@nanozfs-A tank/nano/var/log@nanozfs-A",
         ]
@@ -269,6 +270,49 @@ fn a_clone_that_a_power_cut_left_bare_is_completed_before_it_is_promoted() {
 }
 
 #[test]
+fn in_a_full_pool_the_reserved_room_is_used_and_nothing_is_reserved() {
+    let mut state = layout();
+    reach(&mut state, &snapshot("A"));
+    state.datasets[0].available = 20;
+    let steps = reach(&mut state, &restore("A", "B"));
+    assert_eq!(steps[1], "zfs set 'refreservation=none' tank/nano/kept");
+    assert_eq!(state.get("tank/nano/var/db/app").unwrap().local("reservation"), None);
+    // It is not lost.
+    state.datasets[0].available = 1 << 30;
+    let steps = reach(&mut state, &put_back("B", "C"));
+    assert!(steps.contains(&"zfs set 'reservation=7' tank/nano/var/db/app".to_owned()));
+    let steps = reach(&mut state, &snapshot("D"));
+    assert_eq!(steps[0], "zfs set 'refreservation=16777216' tank/nano/kept");
+}
+
+#[test]
+fn what_is_kept_cannot_be_taken_out_and_what_is_needed_is_not_pruned() {
+    let mut state = layout();
+    reach(&mut state, &snapshot("A"));
+    let (dataset, name) = ("tank/nano/kept".to_owned(), ROLLBACK.to_owned());
+    state.apply(&Step::Set { dataset, name, value: "off".to_owned() });
+    reach(&mut state, &restore("A", "B"));
+    assert!(state.has("tank/nano/var") && state.has("tank/nano/kept/B-var"));
+    let needed = Goal::Prune { id: "B".to_owned(), needed: vec!["B".to_owned()] };
+    assert_eq!(refusal(&state, &needed).unwrap(), "B is needed to go back to");
+    let nothing = State { root: "tank/none".to_owned(), ..State::default() };
+    let why = refusal(&nothing, &snapshot("A")).unwrap();
+    assert_eq!(why, "no data to be kept at tank/none");
+}
+
+#[test]
+fn a_dataset_of_a_jail_is_refused_from_the_start() {
+    let mut state = layout();
+    reach(&mut state, &snapshot("A"));
+    let (dataset, name) = ("tank/nano/var/log".to_owned(), "jailed".to_owned());
+    state.apply(&Step::Set { dataset, name, value: "on".to_owned() });
+    for goal in [snapshot("B"), restore("A", "B")] {
+        let why = refusal(&state, &goal).unwrap();
+        assert_eq!(why, "tank/nano/var/log has jailed=on: ZFS does not rename tank/nano/var");
+    }
+}
+
+#[test]
 fn a_restored_encrypted_dataset_is_not_put_back() {
     let mut state = state(&[
         "tank/nano",
@@ -348,8 +392,9 @@ const ASIDE: &str = "20261122T080000Z";
 #[test]
 fn what_is_foreseen_is_what_freebsd_13_2_has_done() {
     let mut foreseen = recorded("get-before", Some("list-before"));
-    assert_eq!(refusal(&foreseen, &snapshot(UPGRADE)), None);
-    assert_eq!(next(&foreseen, &snapshot(UPGRADE)), None, "they are there");
+    // The snapshots are there; room was not reserved.
+    let steps = reach(&mut foreseen, &snapshot(UPGRADE));
+    assert_eq!(steps, ["zfs set 'refreservation=16777216' tank/nano/kept"]);
     reach(&mut foreseen, &restore(UPGRADE, ASIDE));
     let mut real = recorded("get-after", Some("list-after"));
     let plain = |state: &State| {
