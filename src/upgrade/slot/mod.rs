@@ -14,7 +14,8 @@ pub mod fstab;
 mod target;
 mod write;
 
-#[cfg(all(test, feature = "lab"))]
+#[cfg(test)]
+#[cfg(feature = "lab")]
 mod tests;
 
 pub use target::Target;
