@@ -42,7 +42,9 @@ impl Inner {
         let superblock = ufs::SUPERBLOCK_OFFSET;
         let within = offset >= superblock && end <= superblock + ufs::SUPERBLOCK_READ as u64;
         match (self.volume(&provider), self.slot_of(&provider)) {
-            // The whole of a slot is made of all its files.
+            // The whole of a slot is made of all its files: not for a look at its superblock, which
+            // a slice has further behind.
+            (None, Some((at, _))) if within && self.part(&at).is_some_and(|part| !part.raw) => {}
             (Some(name), _) if within => lay(&mut bytes, offset, superblock, &ufs::encode(&name)),
             (_, Some((at, start))) => self.read_slot(&at, start + offset, &mut bytes)?,
             (Some(name), None) => lay(&mut bytes, offset, superblock, &ufs::encode(&name)),

@@ -18,7 +18,7 @@ Hands and power:
   boot              power on, and what rc does; the machine is off at first
   single-user       power on, and nothing more
   shutdown          an orderly one
-  cut [lost|kept|torn]  the power goes; what was not synced is lost, kept or torn
+  cut [lost|kept|torn|reordered]  the power goes; that becomes of what was not synced
   disks             every disk, plugged in or not
   detach ada2       pull a disk
   attach ada2 [as=da0] [after=4s]   plug it in

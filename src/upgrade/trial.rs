@@ -254,7 +254,16 @@ pub fn take(
             }
             Step::Restore { snapshots, keep_as } => {
                 let (id, aside) = (snapshots.clone(), keep_as.clone());
-                exchange(boot, root, &Goal::Restore { id, aside })
+                let done = exchange(boot, root, &Goal::Restore { id, aside: aside.clone() });
+                if !done && boot.act {
+                    // Half exchanged there may be no /cfg at all: better the data of the trial.
+                    let undone = format!("{aside}-undone");
+                    let goal = Goal::PutBack { id: aside, aside: undone };
+                    if let Err(error) = data::run(boot.host, root, &goal) {
+                        log::warn!("{error}");
+                    }
+                }
+                done
             }
             Step::PutBack(kept) => {
                 let (id, aside) = (kept.clone(), machine::tried(kept));

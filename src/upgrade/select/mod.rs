@@ -19,6 +19,9 @@ mod loader;
 mod sequence;
 
 #[cfg(test)]
+#[cfg(feature = "lab")]
+mod power_cuts;
+#[cfg(test)]
 mod tests;
 
 pub use loader::unfit;

@@ -16,7 +16,7 @@ mod write;
 
 #[cfg(test)]
 #[cfg(feature = "lab")]
-mod tests;
+pub(crate) mod tests;
 
 pub use target::Target;
 
