@@ -7,6 +7,7 @@ use crate::boot::{Boot, Helper};
 use crate::config::{Config, KEYS};
 use crate::host::{Host, Kind};
 use crate::report::{Code, Console, Exit, Finding};
+#[cfg(feature = "maker")]
 use crate::upgrade::make;
 
 /// What a command does.
@@ -15,6 +16,7 @@ enum Job {
     Boot,
     Helper(Helper),
     Explain,
+    #[cfg(feature = "maker")]
     Release,
     Help,
     Version,
@@ -30,8 +32,11 @@ pub struct CommandOption {
     pub about: &'static str,
 }
 
-const fn option(name: &'static str, value: &'static str, about: &'static str) -> CommandOption {
-    CommandOption { name, value, about }
+impl CommandOption {
+    /// An option `--name value`.
+    pub const fn new(name: &'static str, value: &'static str, about: &'static str) -> Self {
+        CommandOption { name, value, about }
+    }
 }
 
 /// One command of the executable.
@@ -105,6 +110,7 @@ pub const COMMANDS: &[Command] = &[
         options: &[],
         job: Job::Explain,
     },
+    #[cfg(feature = "maker")]
     Command {
         name: "release",
         about: "Make a release of a slot image, on the machine that built it.",
@@ -122,16 +128,21 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
+#[cfg(feature = "maker")]
 const RELEASE_OPTIONS: &[CommandOption] = &[
-    option("version", "version", "The version of the system. Cannot be left out."),
-    option("name", "name", "What the system is called; system."),
-    option("compat", "word", "The machines that it runs on; generic."),
-    option("layout", "gpt|mbr", "What the image is for, where it does not tell by itself."),
-    option("min-from", "version", "The oldest version that can be upgraded to this one."),
-    option("pack", "zst|xz|gz|none", "How the image is packed; zst."),
-    option("output", "file", "The release; name-version.nzr in this directory."),
-    option("sign-with", "key", "Sign it by minisign with this secret key."),
-    option("signature", "file", "The image is a release: put this signature into it."),
+    CommandOption::new("version", "version", "The version of the system. Cannot be left out."),
+    CommandOption::new("name", "name", "What the system is called; system."),
+    CommandOption::new("compat", "word", "The machines that it runs on; generic."),
+    CommandOption::new("layout", "gpt|mbr", "What the image is for; what the image tells."),
+    CommandOption::new(
+        "min-from",
+        "version",
+        "The oldest version that can be upgraded to this one.",
+    ),
+    CommandOption::new("pack", "zst|xz|gz|none", "How the image is packed; zst."),
+    CommandOption::new("output", "file", "The release; name-version.nzr in this directory."),
+    CommandOption::new("sign-with", "key", "Sign it by minisign with this secret key."),
+    CommandOption::new("signature", "file", "The image is a release: put this signature into it."),
 ];
 
 /// A command line, understood.
@@ -147,6 +158,7 @@ struct Invocation {
 
 impl Invocation {
     /// The value of an option; the last one, when it was given more than once.
+    #[cfg_attr(not(feature = "maker"), allow(dead_code, reason = "no other command has options"))]
     fn option(&self, name: &str) -> Option<&str> {
         self.options.iter().rfind(|(other, _)| *other == name).map(|(_, value)| value.as_str())
     }
@@ -193,6 +205,7 @@ fn dispatch(arguments: &[OsString], host: Option<&dyn Host>, out: &mut dyn Write
             }
         },
         Job::Explain => explain(&invocation.operands, &mut console),
+        #[cfg(feature = "maker")]
         Job::Release => release(&invocation, &mut console),
         Job::Help => {
             usage(&mut console);
@@ -312,6 +325,7 @@ fn usage_of(command: &Command, options: &[CommandOption], console: &mut Console<
 }
 
 /// Makes a release, or signs one.
+#[cfg(feature = "maker")]
 fn release(invocation: &Invocation, console: &mut Console<'_>) -> Exit {
     let [image] = invocation.operands.as_slice() else {
         console.say("release: which image?");

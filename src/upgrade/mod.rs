@@ -13,6 +13,7 @@ pub mod data;
 pub mod input;
 pub mod journal;
 pub mod machine;
+#[cfg(feature = "maker")]
 pub mod make;
 pub mod release;
 pub mod select;
