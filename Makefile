@@ -37,7 +37,7 @@ test:
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --features lab -- -D warnings
-	$(CARGO) clippy --locked -- -D warnings
+	$(CARGO) clippy --locked --no-default-features -- -D warnings
 	.ci/lint-scripts
 
 bench:

@@ -9,7 +9,9 @@ use crate::config::{Config, KEYS};
 use crate::host::{Host, Kind};
 use crate::report::{Code, Console, Exit, Finding};
 use crate::upgrade::command::{self, Order, VERBS, Verb};
-use crate::upgrade::{make, settle};
+#[cfg(feature = "maker")]
+use crate::upgrade::make;
+use crate::upgrade::settle;
 
 mod table;
 
@@ -33,6 +35,7 @@ struct Invocation {
 
 impl Invocation {
     /// The value of an option; the last one, when it was given more than once.
+    #[cfg_attr(not(feature = "maker"), allow(dead_code, reason = "no other command has options"))]
     fn option(&self, name: &str) -> Option<&str> {
         self.options.iter().rfind(|(other, _)| *other == name).map(|(_, value)| value.as_str())
     }
@@ -79,6 +82,7 @@ fn dispatch(arguments: &[OsString], host: Option<&dyn Host>, out: &mut dyn Write
             }
         },
         Job::Explain => explain(&invocation.operands, &mut console),
+        #[cfg(feature = "maker")]
         Job::Release => release(&invocation, &mut console),
         Job::Help => {
             usage(&mut console);
@@ -201,6 +205,7 @@ fn usage_of(command: &Command, options: &[CommandOption], console: &mut Console<
 }
 
 /// Makes a release, or signs one.
+#[cfg(feature = "maker")]
 fn release(invocation: &Invocation, console: &mut Console<'_>) -> Exit {
     let [image] = invocation.operands.as_slice() else {
         console.say("release: which image?");

@@ -11,6 +11,7 @@ pub(super) enum Job {
     Guard,
     Upgrade,
     Explain,
+    #[cfg(feature = "maker")]
     Release,
     Help,
     Version,
@@ -26,8 +27,11 @@ pub struct CommandOption {
     pub about: &'static str,
 }
 
-const fn option(name: &'static str, value: &'static str, about: &'static str) -> CommandOption {
-    CommandOption { name, value, about }
+impl CommandOption {
+    /// An option `--name value`.
+    pub const fn new(name: &'static str, value: &'static str, about: &'static str) -> Self {
+        CommandOption { name, value, about }
+    }
 }
 
 /// One command of the executable.
@@ -123,6 +127,7 @@ pub const COMMANDS: &[Command] = &[
         options: &[],
         job: Job::Explain,
     },
+    #[cfg(feature = "maker")]
     Command {
         name: "release",
         about: "Make a release of a slot image, on the machine that built it.",
@@ -141,19 +146,28 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 const UPGRADE_OPTIONS: &[CommandOption] = &[
-    option("force", "", "Try an image again that failed a trial."),
-    option("reboot", "", "Restart the machine when all is ready."),
-    option("progress-fd", "fd", "Report progress there, as lines of JSON."),
+    CommandOption::new("force", "", "Try an image again that failed a trial."),
+    CommandOption::new("reboot", "", "Restart the machine when all is ready."),
+    CommandOption::new("progress-fd", "fd", "Report progress there, as lines of JSON."),
 ];
 
+#[cfg(feature = "maker")]
 const RELEASE_OPTIONS: &[CommandOption] = &[
-    option("version", "version", "The version of the system. Cannot be left out."),
-    option("name", "name", "What the system is called; system."),
-    option("compat", "word", "The machines that it runs on; generic."),
-    option("layout", "gpt|mbr", "What the image is for, where it does not tell by itself."),
-    option("min-from", "version", "The oldest version that can be upgraded to this one."),
-    option("pack", "zst|xz|gz|none", "How the image is packed; zst."),
-    option("output", "file", "The release; name-version.nzr in this directory."),
-    option("sign-with", "key", "Sign it by minisign with this secret key."),
-    option("signature", "file", "The image is a release: put this signature into it."),
+    CommandOption::new("version", "version", "The version of the system. Cannot be left out."),
+    CommandOption::new("name", "name", "What the system is called; system."),
+    CommandOption::new("compat", "word", "The machines that it runs on; generic."),
+    CommandOption::new(
+        "layout",
+        "gpt|mbr",
+        "What the image is for, where it does not tell by itself.",
+    ),
+    CommandOption::new(
+        "min-from",
+        "version",
+        "The oldest version that can be upgraded to this one.",
+    ),
+    CommandOption::new("pack", "zst|xz|gz|none", "How the image is packed; zst."),
+    CommandOption::new("output", "file", "The release; name-version.nzr in this directory."),
+    CommandOption::new("sign-with", "key", "Sign it by minisign with this secret key."),
+    CommandOption::new("signature", "file", "The image is a release: put this signature into it."),
 ];

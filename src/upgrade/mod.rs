@@ -15,6 +15,7 @@ pub mod health;
 pub mod install;
 pub mod journal;
 pub mod machine;
+#[cfg(feature = "maker")]
 pub mod make;
 pub mod progress;
 pub mod release;
