@@ -70,6 +70,8 @@ pub struct Switch {
     pub image: Image,
     /// The drive that both slots are on: its serial number, else its device name.
     pub drive: String,
+    /// Why the trial gave up, in a few words; empty while it has not.
+    pub why: String,
 }
 
 /// How far a switch is.
@@ -126,7 +128,8 @@ impl Journal {
     /// Ends the switch that is under way.
     pub fn end(&mut self, end: End, why: &str) {
         let Some(switch) = self.switch.take() else { return };
-        let Switch { id, from, to, data, image, .. } = switch;
+        let Switch { id, from, to, data, image, why: own, .. } = switch;
+        let why = if end == End::Failed && !own.is_empty() { &own } else { why };
         let why = why.chars().take(REASON).collect();
         self.past.push(Past { id, end, from, to, image, data, why });
         while self.past.len() > REMEMBERED {
@@ -179,6 +182,7 @@ impl Journal {
             put(&mut text, "from", letter(switch.from));
             put(&mut text, "to", letter(switch.to));
             put(&mut text, "drive", &switch.drive);
+            put(&mut text, "why", &switch.why);
             put_data(&mut text, &switch.data);
             put_image(&mut text, &switch.image);
         }
@@ -288,6 +292,7 @@ impl<'a> Record<'a> {
             data: self.data()?,
             image: self.image()?,
             drive: self.get("drive")?,
+            why: self.get("why")?,
         })
     }
 }
@@ -393,7 +398,7 @@ mod tests {
     fn switch(phase: Phase, data: Data) -> Switch {
         let (from, to) = (Role::SlotA, Role::SlotB);
         let (id, drive) = ("20261121T101500Z".to_owned(), "OS-1".to_owned());
-        Switch { id, phase, from, to, data, image: image("2.1"), drive }
+        Switch { id, phase, from, to, data, image: image("2.1"), drive, why: String::new() }
     }
 
     fn full() -> Journal {

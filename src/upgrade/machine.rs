@@ -183,7 +183,8 @@ mod tests {
     fn switch(phase: Phase, data: Data) -> Switch {
         let image = Image::default();
         let drive = "OS-1".to_owned();
-        Switch { id: "new".to_owned(), phase, from: A, to: B, data, image, drive }
+        let (id, why) = ("new".to_owned(), String::new());
+        Switch { id, phase, from: A, to: B, data, image, drive, why }
     }
 
     fn facts<'a>(running: Role, marks: Marks, switch: Option<&'a Switch>) -> Facts<'a> {

@@ -11,6 +11,8 @@ use crate::boot::layout::KnownPool;
 use crate::host::Kind;
 use crate::report::{Code, Exit, Finding};
 
+/// Characters of the reason that the journal gets.
+const REASON: usize = 120;
 /// Between two looks at what is not healthy yet.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -42,7 +44,7 @@ pub fn run(boot: &mut Boot<'_, '_>) -> Exit {
             return Exit::Trial;
         }
         if boot.host.uptime() >= deadline {
-            return give_up(boot, &slot);
+            return give_up(boot, &slot, &told);
         }
         let left = deadline.saturating_sub(boot.host.uptime());
         boot.host.services().sleep(AGAIN.min(left).max(Duration::from_millis(1)));
@@ -66,7 +68,17 @@ fn tell(boot: &mut Boot<'_, '_>, slot: &str, problems: &[Check]) {
     boot.find(finding);
 }
 
-fn give_up(boot: &mut Boot<'_, '_>, slot: &str) -> Exit {
+/// Restarts into the old system. The journal is told why, as far as it can be.
+fn give_up(boot: &mut Boot<'_, '_>, slot: &str, problems: &[Check]) -> Exit {
+    let why = problems
+        .iter()
+        .map(|check| format!("{}: {}", check.name, check.problem.as_deref().unwrap_or_default()));
+    if let Some((_, pool, mut journal)) = trial::machine_now(boot) {
+        if let Some(switch) = &mut journal.switch {
+            switch.why = why.collect::<Vec<_>>().join("; ").chars().take(REASON).collect();
+        }
+        trial::write(boot, &format!("{}/{}", pool.name, boot.config.dataset), &journal);
+    }
     let limit = boot.config.trial_limit.as_secs();
     boot.console.say(&format!("settle: {slot} is not kept: {limit} s are over; restarting"));
     match boot.host.services().reboot(true) {

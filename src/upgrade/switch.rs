@@ -141,7 +141,8 @@ fn lead(
     }
     let drive = trial::drive_id(&started.drive).to_owned();
     let Aim { image, data } = aim;
-    journal.switch = Some(Switch { id, phase: Phase::Armed, from, to, data, image, drive });
+    journal.switch =
+        Some(Switch { id, phase: Phase::Armed, from, to, data, image, drive, why: String::new() });
     if !trial::write(boot, &root, &journal) {
         return Exit::Failed;
     }
