@@ -4,6 +4,8 @@
 //! cut before the first effect, before the second, and so on, each time with unsynced writes lost,
 //! kept and torn, and the machine is booted again. Then it must be as it would be without the cut.
 
+mod switches;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -20,6 +22,8 @@ use crate::report::Exit;
 /// What an effect fails with, one after the other.
 const ERRNOS: [(i32, &str); 3] =
     [(libc::EIO, "EIO"), (libc::ENOSPC, "ENOSPC"), (libc::EBUSY, "EBUSY")];
+/// The names of stories about switches between slots begin like this.
+const SWITCHES: char = 'a';
 /// As many failures of one kind are told.
 const TOLD: usize = 40;
 
@@ -84,6 +88,9 @@ pub fn all(stories: &[Story], root: &Path) -> io::Result<Report> {
 ///
 /// When the directory cannot be used.
 pub fn one(story: &Story, root: &Path) -> io::Result<Report> {
+    if story.name.starts_with(SWITCHES) {
+        return switches::one(story, root);
+    }
     let mut report = Report::default();
     let lab = Lab::create(&root.join("story"))?;
     let mut player = Player::new(&lab);

@@ -1,0 +1,252 @@
+//! The same for switches between slots, where a cut may lead to either of two ends: the one that
+//! there would be if nothing had been typed, or the one that there would be without the cut.
+//!
+//! A cut in a trial may also lead to where a trial leads that is not kept.
+//!
+//! After a cut the machine is left alone with rc: it boots, settles, and does so again until nothing
+//! is under way. On the way each boot must be a normal one; at the end slot and data must be those
+//! of one of the two ends, and everything that was kept before must be there still.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::host::Host;
+use crate::upgrade::journal::{Journal, PROPERTY};
+
+/// More boots than any way to an end takes.
+const BOOTS: usize = 8;
+/// Of the effects of the boot after a cut, every so-manieth is cut as well.
+const STRIDE: usize = 7;
+/// What an effect fails with.
+const ERRNOS: [(i32, &str); 4] =
+    [(libc::EIO, "EIO"), (libc::ENOSPC, "ENOSPC"), (libc::EBUSY, "EBUSY"), (libc::ENXIO, "ENXIO")];
+/// The datasets whose content must match the slot.
+const DATA: [&str; 2] = ["tank/nano/cfg", "tank/nano/var"];
+
+/// Where a machine ended: the slot, and what its data are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct World {
+    slot: String,
+    data: Vec<Option<String>>,
+}
+
+/// Cuts and fails its way through the runs of one story.
+///
+/// # Errors
+///
+/// When the directory cannot be used.
+pub(super) fn one(story: &Story, root: &Path) -> io::Result<Report> {
+    let mut report = Report::default();
+    let lab = Lab::create(&root.join("story"))?;
+    let mut player = Player::new(&lab);
+    for (number, statement) in &story.lines {
+        let words = match statement {
+            Statement::Run(words) => Some(words.clone()),
+            Statement::Boot => Some(boot_command()),
+            _ => None,
+        };
+        if let Some(words) = words {
+            let is_boot = matches!(statement, Statement::Boot);
+            if is_boot && !lab.lock().machine.on {
+                lab.power_on()?;
+            }
+            let place = format!("{}:{number}", story.file);
+            let scene = Scene { before: &lab, root, words: &words, is_boot, place: &place };
+            explore(&scene, &mut report)?;
+        }
+        if !matches!(statement, Statement::Expect(_))
+            && let Err(error) = player.perform(statement)
+        {
+            report.failures.push(format!("{}:{number}: {error}", story.file));
+        }
+    }
+    std::fs::remove_dir_all(root)?;
+    report.failures.truncate(TOLD);
+    Ok(report)
+}
+
+/// Every cut and every error in one run.
+fn explore(scene: &Scene<'_>, report: &mut Report) -> io::Result<()> {
+    let lab = scene.copy("usual")?;
+    let kept = snapshots(&lab);
+    let (end, _) = scene.run(&lab, Plan::Nothing);
+    if !matches!(end, End::Exit(_)) {
+        report.failures.push(format!("{}: without a cut: {end:?}", scene.place));
+        return Ok(());
+    }
+    let effects = lab.effects().len();
+    let mut ends = Vec::new();
+    for lab in [lab, scene.copy("untouched")?] {
+        lab.power_cut(Cut::Kept)?;
+        for lab in [interrupted(scene, &lab)?, lab] {
+            match run_on(&lab) {
+                Ok(world) if ends.contains(&world) => {}
+                Ok(world) => ends.push(world),
+                Err(why) => report.failures.push(format!("{}: without a cut: {why}", scene.place)),
+            }
+        }
+    }
+    for number in 1..=effects + 1 {
+        for cut in Cut::OF_DRIVES {
+            report.cuts += 1;
+            let name = cut.name();
+            let place = format!("{}: cut before effect {number}, {name}", scene.place);
+            let lab = scene.copy("cut")?;
+            let (end, _) = scene.run(&lab, Plan::CutAt(number as u64));
+            if let End::Panic(message) = end {
+                report.failures.push(format!("{place}: it panicked: {message}"));
+                continue;
+            }
+            lab.power_cut(cut)?;
+            second_cuts(scene, &lab, (number, &place), (&ends, &kept), report)?;
+            match judge(&lab, &ends, &kept) {
+                None => report.survived += 1,
+                Some(why) => report.failures.push(format!("{place}: {why}")),
+            }
+        }
+    }
+    for number in 1..=effects {
+        for (errno, name) in ERRNOS {
+            report.errors += 1;
+            let lab = scene.copy("fail")?;
+            let (end, _) = scene.run(&lab, Plan::FailAt(number as u64, errno));
+            lab.power_cut(Cut::Kept)?;
+            let why = match end {
+                End::Exit(code) if in_table(code) => judge(&lab, &ends, &kept),
+                end => Some(format!("it ended with {end:?}")),
+            };
+            match why {
+                None => report.endured += 1,
+                Some(why) => {
+                    let place = scene.place;
+                    report.failures.push(format!("{place}: effect {number} fails, {name}: {why}"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The same machine after a boot that was cut off at its end: a trial that was is not kept.
+fn interrupted(scene: &Scene<'_>, lab: &Lab) -> io::Result<Lab> {
+    let root = scene.root.join("interrupted");
+    if root.exists() {
+        std::fs::remove_dir_all(&root)?;
+    }
+    let cut = lab.copy_to(&root)?;
+    cut.power_on()?;
+    run(&cut, &boot_command(), true, Plan::Nothing);
+    cut.power_cut(Cut::Kept)?;
+    Ok(cut)
+}
+
+/// The power goes once more, in the boot after it came back.
+fn second_cuts(
+    scene: &Scene<'_>,
+    cut: &Lab,
+    (number, place): (usize, &str),
+    (ends, kept): (&[World], &BTreeSet<String>),
+    report: &mut Report,
+) -> io::Result<()> {
+    let again = |name: &str| -> io::Result<Lab> {
+        let root = scene.root.join(name);
+        if root.exists() {
+            std::fs::remove_dir_all(&root)?;
+        }
+        cut.copy_to(&root)
+    };
+    let lab = again("second")?;
+    lab.power_on()?;
+    run(&lab, &boot_command(), true, Plan::Nothing);
+    let effects = lab.effects().len();
+    for second in (1 + number % STRIDE..=effects).step_by(STRIDE) {
+        report.cuts += 1;
+        let lab = again("second")?;
+        lab.power_on()?;
+        let (end, _) = run(&lab, &boot_command(), true, Plan::CutAt(second as u64));
+        let how = Cut::OF_DRIVES.get(second % Cut::OF_DRIVES.len()).copied().unwrap_or(Cut::Lost);
+        lab.power_cut(how)?;
+        let why = match end {
+            End::Panic(message) => Some(format!("it panicked: {message}")),
+            _ => judge(&lab, ends, kept),
+        };
+        match why {
+            None => report.survived += 1,
+            Some(why) => report
+                .failures
+                .push(format!("{place}, then before effect {second}, {}: {why}", how.name())),
+        }
+    }
+    Ok(())
+}
+
+/// Lets the machine go on, and says what is wrong with where it ends.
+fn judge(lab: &Lab, ends: &[World], kept: &BTreeSet<String>) -> Option<String> {
+    let world = match run_on(lab) {
+        Ok(world) => world,
+        Err(why) => return Some(why),
+    };
+    if !ends.contains(&world) {
+        return Some(format!("it ends in {world:?}, not in one of {ends:?}"));
+    }
+    let now = snapshots(lab);
+    kept.difference(&now).next().map(|lost| format!("lost: {lost}"))
+}
+
+/// Boots and settles until nothing is under way.
+fn run_on(lab: &Lab) -> Result<World, String> {
+    let failed = |error: io::Error| error.to_string();
+    for _ in 0..BOOTS {
+        lab.power_on().map_err(failed)?;
+        match run(lab, &boot_command(), true, Plan::Nothing) {
+            (End::Exit(0), _) => {}
+            (end, output) => return Err(format!("a boot ended with {end:?}: {output}")),
+        }
+        let settle = ["nanozfs", "settle"].map(str::to_owned);
+        if let (End::Panic(message), _) = run(lab, &settle, true, Plan::Nothing) {
+            return Err(format!("settle panicked: {message}"));
+        }
+        let journal = journal(lab)?;
+        if journal.switch.is_none() && !lab.lock().machine.restarting {
+            return world(lab).map_err(failed);
+        }
+        lab.shutdown().map_err(failed)?;
+    }
+    Err(format!("after {BOOTS} boots a switch is still under way"))
+}
+
+fn journal(lab: &Lab) -> Result<Journal, String> {
+    let datasets = lab.datasets("tank/nano").map_err(|error| error.to_string())?;
+    let root = datasets.iter().find(|dataset| dataset.name == "tank/nano");
+    let text = root.and_then(|root| root.upgrade.as_deref()).unwrap_or("v=1");
+    Journal::parse(text).map_err(|error| format!("{PROPERTY}: {error}"))
+}
+
+fn world(lab: &Lab) -> io::Result<World> {
+    let slot = {
+        let inner = lab.lock();
+        let root = inner.machine.mounts.first().map(|one| one.tree.clone()).unwrap_or_default();
+        root.rsplit('/').next().unwrap_or_default().to_owned()
+    };
+    let data: io::Result<Vec<_>> = DATA.iter().map(|name| lab.content(name)).collect();
+    Ok(World { slot, data: data? })
+}
+
+/// What every snapshot holds, wherever it is.
+fn snapshots(lab: &Lab) -> BTreeSet<String> {
+    let names: Vec<String> = {
+        let inner = lab.lock();
+        let datasets = inner.machine.pools.iter().flat_map(|pool| &pool.datasets);
+        datasets
+            .flat_map(|one| {
+                one.snapshots.iter().map(move |taken| format!("{}@{}", one.name, taken.name))
+            })
+            .collect()
+    };
+    let of = |name: &String| {
+        let own = name.split_once('@').map_or("", |(_, own)| own);
+        let content = lab.content(name).ok().flatten().unwrap_or_default();
+        format!("{own} {content}")
+    };
+    names.iter().map(of).collect()
+}
