@@ -21,26 +21,23 @@ impl Lab {
     /// When there is nothing to start from.
     pub fn power_on(&self) -> io::Result<()> {
         let mut inner = self.lock();
-        if inner.machine.on {
-            return Ok(());
+        match inner.machine.on {
+            true => Ok(()),
+            false => {
+                let root = inner.load(false)?;
+                inner.diskless(&root)
+            }
         }
-        let machine = &mut inner.machine;
-        machine.on = true;
-        machine.uptime = KERNEL;
-        for disk in &mut machine.disks {
-            // Those that are late are late for rc; all others are there before it.
-            disk.appears = if disk.after.is_zero() { Duration::ZERO } else { KERNEL + disk.after };
-        }
-        let (name, tree) = root_device(machine)
-            .ok_or_else(|| io::Error::other("nothing to start from: no OS drive is attached"))?;
-        machine.kenv.clear();
-        machine.kenv.insert("vfs.root.mountfrom".to_owned(), format!("ufs:/dev/{name}"));
-        let loader = std::mem::take(&mut machine.loader);
-        machine.kenv.extend(loader);
-        let read_only = !machine.start.root_writable;
-        inner.show("ufs", &format!("/dev/{name}"), &tree, PathBuf::from("/"), read_only);
-        inner.devices()?;
-        inner.diskless(&tree)
+    }
+
+    /// Switches the machine on in single-user mode: a read-only `/` and `/dev`, and no more. What
+    /// rc.initdiskless and rc.d/root do comes after it.
+    ///
+    /// # Errors
+    ///
+    /// When there is nothing to start from.
+    pub fn single_user(&self) -> io::Result<()> {
+        self.lock().load(true).map(drop)
     }
 
     /// The power goes, and comes not back by itself.
@@ -101,6 +98,27 @@ fn root_device(machine: &Machine) -> Option<(String, String)> {
 }
 
 impl Inner {
+    /// The loader and the kernel: `/` and `/dev`. The file system of `/`.
+    fn load(&mut self, single_user: bool) -> io::Result<String> {
+        let machine = &mut self.machine;
+        machine.on = true;
+        machine.uptime = KERNEL;
+        for disk in &mut machine.disks {
+            // Those that are late are late for rc; all others are there before it.
+            disk.appears = if disk.after.is_zero() { Duration::ZERO } else { KERNEL + disk.after };
+        }
+        let (name, tree) = root_device(machine)
+            .ok_or_else(|| io::Error::other("nothing to start from: no OS drive is attached"))?;
+        machine.kenv.clear();
+        machine.kenv.insert("vfs.root.mountfrom".to_owned(), format!("ufs:/dev/{name}"));
+        let loader = std::mem::take(&mut machine.loader);
+        machine.kenv.extend(loader);
+        let read_only = single_user || !machine.start.root_writable;
+        self.show("ufs", &format!("/dev/{name}"), &tree, PathBuf::from("/"), read_only);
+        self.devices()?;
+        Ok(tree)
+    }
+
     /// `/dev`, with the nodes that every system has.
     fn devices(&mut self) -> io::Result<()> {
         let tree = self.memory(0)?;
