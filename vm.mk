@@ -4,12 +4,16 @@
 #       STORY=name                  only stories with this in their names; several with commas
 #       JOBS=n                      guests at the same time; as many as there are cores
 #       SEED=n                      the random moments of an earlier run once more
+#   make vmbench FREEBSD_ROOT=DIR   the figures of tests/vm/RESULTS.md, in one guest after another
 #   make freebsd-root RELEASE=14.3  gets such a root from FreeBSD's mirror
 
-.PHONY: vmtest freebsd-root
+.PHONY: vmtest vmbench freebsd-root
 
 vmtest:
 	@STORY='$(STORY)' JOBS='$(JOBS)' CARGO='$(CARGO)' tests/vm/run '$(FREEBSD_ROOT)'
+
+vmbench:
+	@STORY=--figures CARGO='$(CARGO)' tests/vm/run '$(FREEBSD_ROOT)'
 
 freebsd-root:
 	@tests/vm/freebsd-root '$(RELEASE)'

@@ -108,7 +108,7 @@ pub struct Start {
     pub memory_etc: Option<u64>,
     /// This machine's hostid.
     pub hostid: u32,
-    /// This machine's name, as pools remember it.
+    /// This machine's name, as pools remember it: none yet, when they are imported at boot.
     pub hostname: String,
 }
 
@@ -120,7 +120,7 @@ impl Default for Start {
             root_writable: false,
             memory_etc: Some(5 << 20),
             hostid: 0x2026_0001,
-            hostname: "appliance".to_owned(),
+            hostname: String::new(),
         }
     }
 }

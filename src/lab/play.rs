@@ -161,7 +161,7 @@ impl<'a> Player<'a> {
                 self.run(&boot_command(), true)?;
             }
             Statement::SingleUser => {
-                self.lab.power_on().map_err(failed)?;
+                self.lab.single_user().map_err(failed)?;
                 self.gap();
                 let line = self.power_line();
                 self.event(&format!("{line}; single-user"));

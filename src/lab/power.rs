@@ -19,32 +19,23 @@ impl Lab {
     /// When nothing starts: the machine is off again.
     pub fn power_on(&self) -> io::Result<()> {
         let mut inner = self.lock();
-        if inner.machine.on {
-            return Ok(());
-        }
-        let machine = &mut inner.machine;
-        machine.on = true;
-        machine.uptime = KERNEL;
-        machine.said.clear();
-        for disk in &mut machine.disks {
-            // Those that are late are late for rc; all others are there before it.
-            disk.appears = if disk.after.is_zero() { Duration::ZERO } else { KERNEL + disk.after };
-        }
-        let (name, tree) = match inner.load() {
-            Ok(root) => root,
-            Err(why) => {
-                inner.machine.on = false;
-                return Err(io::Error::other(why));
+        match inner.machine.on {
+            true => Ok(()),
+            false => {
+                let root = inner.power_up(false)?;
+                inner.diskless(&root)
             }
-        };
-        let machine = &mut inner.machine;
-        machine.kenv.insert("vfs.root.mountfrom".to_owned(), format!("ufs:/dev/{name}"));
-        let loader = std::mem::take(&mut machine.loader);
-        machine.kenv.extend(loader);
-        let read_only = !machine.start.root_writable;
-        inner.show("ufs", &format!("/dev/{name}"), &tree, PathBuf::from("/"), read_only);
-        inner.devices()?;
-        inner.diskless(&tree)
+        }
+    }
+
+    /// Switches the machine on in single-user mode: a read-only `/` and `/dev`, and no more. What
+    /// rc.initdiskless and rc.d/root do comes after it.
+    ///
+    /// # Errors
+    ///
+    /// When there is nothing to start from.
+    pub fn single_user(&self) -> io::Result<()> {
+        self.lock().power_up(true).map(drop)
     }
 
     /// The power goes, and comes not back by itself.
@@ -69,6 +60,33 @@ impl Lab {
 }
 
 impl Inner {
+    /// The loader and the kernel: `/` and `/dev`. The file system of `/`.
+    fn power_up(&mut self, single_user: bool) -> io::Result<String> {
+        let machine = &mut self.machine;
+        machine.on = true;
+        machine.uptime = KERNEL;
+        machine.said.clear();
+        for disk in &mut machine.disks {
+            // Those that are late are late for rc; all others are there before it.
+            disk.appears = if disk.after.is_zero() { Duration::ZERO } else { KERNEL + disk.after };
+        }
+        let (name, tree) = match self.load() {
+            Ok(root) => root,
+            Err(why) => {
+                self.machine.on = false;
+                return Err(io::Error::other(why));
+            }
+        };
+        let machine = &mut self.machine;
+        machine.kenv.insert("vfs.root.mountfrom".to_owned(), format!("ufs:/dev/{name}"));
+        let loader = std::mem::take(&mut machine.loader);
+        machine.kenv.extend(loader);
+        let read_only = single_user || !machine.start.root_writable;
+        self.show("ufs", &format!("/dev/{name}"), &tree, PathBuf::from("/"), read_only);
+        self.devices()?;
+        Ok(tree)
+    }
+
     /// `/dev`, with the nodes that every system has.
     fn devices(&mut self) -> io::Result<()> {
         let tree = self.memory(0)?;

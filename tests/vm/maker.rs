@@ -55,6 +55,12 @@ set_key() {
 	echo "$2=\"$3\"" >> /tmp/key
 	cat /tmp/key > "$1"
 }
+# Sectors that a directory takes in memory, with what tmpfs(5) itself takes for it.
+need() {
+	mkdir /var/need && mount -t tmpfs tmpfs /var/need && cp -Rp "$1/" /var/need || die need
+	df -k /var/need | awk 'NR == 2 { print $3 * 2 }'
+	umount /var/need && rmdir /var/need
+}
 # how SLOT-MOUNT DEVICE ro|rw memory|root SECTORS
 how() {
 	for etc in etc conf/base/etc; do
@@ -65,7 +71,12 @@ how() {
 		esac
 	done
 	case $4 in
-	memory) : > "$1/etc/diskless"; echo "$5" > "$1/conf/base/etc/md_size" ;;
+	memory)
+		: > "$1/etc/diskless"
+		sectors=$5
+		# The /etc of a real system does not fit into so little: so much room is left beside it.
+		[ "$sectors" -ge 4096 ] || sectors=$((sectors + $(need "$1/conf/base/etc")))
+		echo $sectors > "$1/conf/base/etc/md_size" ;;
 	*) rm -f "$1/etc/diskless" ;;
 	esac
 }
@@ -347,18 +358,19 @@ impl Script {
         let script = directory.join("script");
         fs::write(&script, text)?;
         let mut all = vec![drive(&world.maker)];
-        all.push(Drive {
-            device: "vtbd0".to_owned(),
-            serial: "script".to_owned(),
-            file: script.clone(),
-            first: false,
-            unreadable: false,
-        });
         all.extend(drives.iter().map(|drive| Drive {
             first: false,
             unreadable: false,
             ..drive.clone()
         }));
+        // Last: disks on the same bus are numbered in this order.
+        all.push(Drive {
+            device: "vtbd99".to_owned(),
+            serial: "script".to_owned(),
+            file: script.clone(),
+            first: false,
+            unreadable: false,
+        });
         let guest = Guest::start(&all, kvm, directory, log)?;
         let words = ["@@maker@@ done", "@@maker@@ failed", "mountroot>", "panic:"];
         let found = guest.console.wait(&words, 0, LIMIT);

@@ -1,16 +1,22 @@
 //! nanozfs-vm: plays the stories on a real FreeBSD in QEMU. See `make vmtest`.
 //!
 //!     nanozfs-vm ROOT EXECUTABLE [STORY [JOBS]]
+//!     nanozfs-vm ROOT EXECUTABLE --figures
 //!
 //! ROOT is the root of a FreeBSD system with kernel and loader, EXECUTABLE the static executable
 //! for it. Everything it makes is below `target/vm`.
 
 mod compare;
 mod disk;
+mod drives;
 mod expect;
+mod figures;
 mod maker;
 mod player;
+mod power;
+mod prepare;
 mod qemu;
+mod record;
 mod shell;
 mod stories;
 mod world;
@@ -30,8 +36,13 @@ use world::World;
 
 /// FNV-1a, spread over all bits: a number that stays the same for the same text.
 pub(crate) fn hash(text: &str) -> u64 {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    hash_bytes(text.as_bytes())
+}
+
+/// The same for bytes.
+pub(crate) fn hash_bytes(bytes: &[u8]) -> u64 {
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
     (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
 }
@@ -51,11 +62,14 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
+        [root, executable, "--figures", ..] => {
+            site(root, executable).and_then(|site| figures::all(&site)).map(|()| true)
+        }
         [root, executable] => all(root, executable, "all", ""),
         [root, executable, which] => all(root, executable, which, ""),
         [root, executable, which, jobs] => all(root, executable, which, jobs),
         _ => {
-            eprintln!("usage: nanozfs-vm ROOT EXECUTABLE [STORY|all [JOBS]]");
+            eprintln!("usage: nanozfs-vm ROOT EXECUTABLE [STORY|all|--figures [JOBS]]");
             return ExitCode::from(64);
         }
     };
@@ -69,12 +83,28 @@ fn main() -> ExitCode {
     }
 }
 
-fn all(root: &str, executable: &str, which: &str, jobs: &str) -> Result<bool> {
+/// The images, made unless they are there.
+fn site(root: &str, executable: &str) -> Result<Site> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let work = std::env::var_os("VM_WORK").map_or_else(|| top.join("target/vm"), PathBuf::from);
     fs::create_dir_all(&work)?;
     let root = fs::canonicalize(root).with_context(|| root.to_owned())?;
     let executable = fs::canonicalize(executable).with_context(|| executable.to_owned())?;
+    let began = Instant::now();
+    let world = world::prepare(&root, &executable, &work)?;
+    let kvm = kvm(&world, &work)?;
+    world::install(&world, kvm, &work)?;
+    let how = if kvm { "KVM" } else { "TCG: slow, there is no KVM here" };
+    println!(
+        "FreeBSD {} under {how}; images after {:.0} s",
+        world.release,
+        began.elapsed().as_secs_f64()
+    );
+    Ok(Site { world, kvm, work })
+}
+
+fn all(root: &str, executable: &str, which: &str, jobs: &str) -> Result<bool> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut plays = stories::read_all(&top.join("tests/stories"), true)?;
     plays.extend(stories::read_all(&top.join("tests/vm/stories"), false)?);
     let meant = |play: &Play| {
@@ -89,16 +119,7 @@ fn all(root: &str, executable: &str, which: &str, jobs: &str) -> Result<bool> {
         word => word.parse().context("JOBS")?,
     };
     let began = Instant::now();
-    let world = world::prepare(&root, &executable, &work)?;
-    let kvm = kvm(&world, &work)?;
-    world::install(&world, kvm, &work)?;
-    let how = if kvm { "KVM" } else { "TCG: slow, there is no KVM here" };
-    println!(
-        "FreeBSD {} under {how}; images after {:.0} s",
-        world.release,
-        began.elapsed().as_secs_f64()
-    );
-    let site = Site { world, kvm, work };
+    let site = site(root, executable)?;
     let verdicts = play_all(&site, plays, jobs);
     report(&site, &verdicts, began)
 }

@@ -14,6 +14,10 @@ pub(crate) enum Line {
     Statement(Statement),
     /// `vm random-cuts 10`: the power goes at random moments of so many boots.
     RandomCuts(u32),
+    /// `vm record NAME COMMAND...`: what a program prints is kept, as a transcript with this name.
+    Record(String, String),
+    /// `vm console NAME`: what is on the console from the kernel's last words on is kept.
+    Console(String),
 }
 
 /// A story for the guest.
@@ -48,6 +52,14 @@ fn parse(text: &str) -> Result<Vec<(usize, Line)>> {
         match line.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["vm", "random-cuts", count] => {
                 ours.push((number + 1, Line::RandomCuts(count.parse()?)));
+                rest.push('\n');
+            }
+            ["vm", "record", name, command @ ..] => {
+                ours.push((number + 1, Line::Record((*name).to_owned(), command.join(" "))));
+                rest.push('\n');
+            }
+            ["vm", "console", name] => {
+                ours.push((number + 1, Line::Console((*name).to_owned())));
                 rest.push('\n');
             }
             ["vm", ..] => bail!("{}: {line}: not known", number + 1),
@@ -99,13 +111,6 @@ impl Play {
                 Statement::Dataset { encrypted: true, key: true, .. } => {
                     Some("a key that is loaded before the boot needs a person")
                 }
-                Statement::Start(parts) => parts
-                    .iter()
-                    .any(|part| {
-                        use nanozfs::lab::statement::Start::Etc;
-                        matches!(part, Etc(Some(bytes)) if *bytes < (2 << 20))
-                    })
-                    .then_some("the /etc of a real system does not fit into so little memory"),
                 _ => None,
             };
             if let Some(why) = why {

@@ -168,14 +168,22 @@ root nanoB /dev/gpt/nanoB
 fs nanos3 recovery
 "#;
 
-/// For an image that nobody logs in to, and that is not told by /cfg what it is.
+/// For an image that nobody logs in to, and that is not told by /cfg what it is; without what only
+/// takes time.
 const RC_CONF_LOCAL: &str = "\
 zfs_enable=\"YES\"
 root_rw_mount=\"NO\"
 sshd_enable=\"NO\"
 sendmail_enable=\"NONE\"
 cron_enable=\"NO\"
+devd_enable=\"NO\"
 devmatch_enable=\"NO\"
+kldxref_enable=\"NO\"
+virecover_enable=\"NO\"
+ip6addrctl_enable=\"NO\"
+background_fsck=\"NO\"
+clear_tmp_X=\"NO\"
+update_motd=\"NO\"
 syslogd_enable=\"NO\"
 dumpdev=\"NO\"
 newsyslog_enable=\"NO\"
@@ -305,17 +313,19 @@ fn identity(root: &Path, executable: &Path) -> Result<String> {
     text.push_str(include_str!("world.rs"));
     text.push_str(&qemu::wiring());
     let kernel = root.join("boot/kernel/kernel");
+    let about = fs::metadata(&kernel).with_context(|| kernel.display().to_string())?;
+    let _ = write!(text, "{} {} {}", about.len(), about.mtime(), about.mtime_nsec());
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = [
-        kernel.as_path(),
         executable,
         &top.join("rc.d/nanozfs"),
         &top.join("overlay/prepare-image"),
         &top.join("overlay/etc/nanozfs.conf"),
     ];
     for file in files {
-        let about = fs::metadata(file).with_context(|| file.display().to_string())?;
-        let _ = write!(text, "{} {} {}", about.len(), about.mtime(), about.mtime_nsec());
+        // By what is in them: building again makes the same executable with another time.
+        let bytes = fs::read(file).with_context(|| file.display().to_string())?;
+        let _ = write!(text, " {:x}", super::hash_bytes(&bytes));
     }
     Ok(format!("{:016x}", super::hash(&text)))
 }
