@@ -230,7 +230,8 @@ impl Inner {
                 Error::new(Kind::TimedOut(limit), doing, why)
             }
             Failure::Missing => {
-                Error::new(Kind::ProgramMissing, doing, "No such file or directory")
+                let why = format!("cannot run: {doing}: not found");
+                Error::new(Kind::ProgramMissing, doing, why)
             }
             Failure::Nonsense => Error::new(Kind::Nonsense, doing, "its answer makes no sense"),
             Failure::Says(words) => Error::new(Kind::Refused, doing, words.clone()),

@@ -48,7 +48,8 @@ impl Inner {
     }
 
     fn import_one(&mut self, import: &Import) -> Result<()> {
-        let doing = format!("/sbin/zpool import -f -N -o cachefile=none {}", import.guid);
+        let devices: String = import.devices.iter().map(|device| format!("-d {device} ")).collect();
+        let doing = format!("/sbin/zpool import -f -N -o cachefile=none {devices}{}", import.guid);
         if let Some(how) = self.program("zpool") {
             let how = match how {
                 Failure::Nonsense => Failure::Says(NONSENSE.lines().take(1).collect()),
