@@ -30,7 +30,7 @@ pub enum Verb {
 
 /// The verbs: name, operand, what they do in one line.
 pub const VERBS: &[(Verb, &str, &str, &str)] = &[
-    (Verb::Info, "info", "FILE|-", "Show what a release is, and whether this machine takes it."),
+    (Verb::Info, "info", "FILE|-", "Show what a release is, and whether it fits."),
     (Verb::Install, "install", "FILE|-", "Write a release into the other slot."),
     (Verb::Arm, "arm", "", "Take snapshots; the next boot tries the other slot."),
     (Verb::Status, "status", "", "Say what runs, what boots next, what is kept."),
