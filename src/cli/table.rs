@@ -156,11 +156,7 @@ const RELEASE_OPTIONS: &[CommandOption] = &[
     CommandOption::new("version", "version", "The version of the system. Cannot be left out."),
     CommandOption::new("name", "name", "What the system is called; system."),
     CommandOption::new("compat", "word", "The machines that it runs on; generic."),
-    CommandOption::new(
-        "layout",
-        "gpt|mbr",
-        "What the image is for, where it does not tell by itself.",
-    ),
+    CommandOption::new("layout", "gpt|mbr", "What the image is for; what the image tells."),
     CommandOption::new(
         "min-from",
         "version",
