@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")"
 fixtures=../tests/fixtures
 
-for target in geom zfs_label nvlist zpool_output zfs_output conf ufs manifest tar; do
+for target in geom zfs_label nvlist zpool_output zfs_output conf ufs manifest tar boot0 journal; do
 	mkdir -p "corpus/$target"
 done
 
@@ -99,4 +99,8 @@ sha256=0000000000000000000000000000000000000000000000000000000000000000
 image=c.xz
 min_version=1
 x_any=thing at all
+END
+
+cat >corpus/journal/full <<'END'
+v=1;installed slot=B complete=yes drive=OS-1 name=gate version=2.1 digest=ab;past id=a end=failed from=A to=B restore= name=gate version=2 digest=cd why=not%20started;switch id=b phase=trial from=A to=B drive=OS-1 why= restore=a name= version= digest=
 END
