@@ -11,7 +11,7 @@ use crate::sys::disk;
 
 impl Drives for FreeBsd {
     fn open(&self, provider: &str) -> io::Result<Box<dyn BlockDevice + '_>> {
-        let file = OpenOptions::new().read(true).write(true).open(format!("/dev/{provider}"))?;
+        let file = writable(provider)?;
         let (size, sector) = (disk::media_size(&file)?, disk::sector_size(&file)?);
         Ok(Box::new(Partition { file, size, sector }))
     }
@@ -38,7 +38,9 @@ impl Drives for FreeBsd {
 
     fn name_volume(&self, provider: &str, name: &str) -> Result<()> {
         ufs::name(&*self.runner, provider, name)?;
-        settle(provider)
+        let device =
+            writable(provider).map_err(|error| Error::io(format!("flush {provider}"), &error))?;
+        flush(provider, &device)
     }
 
     fn check_volume(&self, provider: &str) -> Result<()> {
@@ -46,10 +48,28 @@ impl Drives for FreeBsd {
     }
 }
 
-/// What was written to the device is on its medium. Neither GEOM nor a program sees to that.
-fn settle(device: &str) -> Result<()> {
-    let flushed = File::open(format!("/dev/{device}")).and_then(|file| disk::flush(&file));
-    flushed.map_err(|error| Error::io(format!("flush {device}"), &error))
+/// What was written to the disk is on its medium. Neither GEOM nor a program sees to that.
+///
+/// The kernel takes the order from who may write only, and nobody may write to a disk of which a
+/// partition is mounted; so it is given through a partition that is not. Where there is none, the
+/// drive's cache is left to itself.
+fn settle(disk: &str) -> Result<()> {
+    let names = (1..=9).flat_map(|number| [format!("{disk}p{number}"), format!("{disk}s{number}")]);
+    for name in names {
+        if let Ok(partition) = writable(&name) {
+            return flush(&name, &partition);
+        }
+    }
+    log::warn!("{disk}: all of it is in use, its cache cannot be flushed");
+    Ok(())
+}
+
+fn writable(provider: &str) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(format!("/dev/{provider}"))
+}
+
+fn flush(name: &str, device: &File) -> Result<()> {
+    disk::flush(device).map_err(|error| Error::io(format!("flush {name}"), &error))
 }
 
 /// A partition, open.
