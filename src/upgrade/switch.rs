@@ -149,10 +149,15 @@ fn lead(
     let image = journal.switch.as_ref().map(trial::image_name).unwrap_or_default();
     let actions = select::arm(&started.selection, from);
     if !trial::change(boot, started, &actions) {
-        journal.end(End::Cancelled, "the slot could not be marked");
-        let actions = select::settle(&started.selection, from);
-        trial::change(boot, started, &actions);
-        trial::write(boot, &root, &journal);
+        // It may be marked all the same. While it is, the journal must say what for.
+        if let Ok(Some(now)) = trial::look(boot.host, &started.drive) {
+            started.selection = now.selection;
+            let actions = select::settle(&started.selection, from);
+            if trial::change(boot, started, &actions) {
+                journal.end(End::Cancelled, "the slot could not be marked");
+                trial::write(boot, &root, &journal);
+            }
+        }
         return Exit::Failed;
     }
     if boot.act {

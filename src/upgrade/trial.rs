@@ -267,7 +267,8 @@ pub fn take(
             }
             Step::PutBack(kept) => {
                 let (id, aside) = (kept.clone(), machine::tried(kept));
-                exchange(boot, root, &Goal::PutBack { id, aside })
+                !was_exchanged(boot, root, &id)
+                    || exchange(boot, root, &Goal::PutBack { id, aside })
             }
             Step::End(end, why) => {
                 journal.end(*end, why);
@@ -279,6 +280,15 @@ pub fn take(
         }
     }
     true
+}
+
+/// Something is kept under this name: an exchange of the data began. When that cannot be known, it
+/// did.
+fn was_exchanged(boot: &Boot<'_, '_>, root: &str, id: &str) -> bool {
+    let Ok(state) = data::State::read(boot.host, root) else { return true };
+    let names = [id.to_owned(), machine::tried(id)];
+    let mut kept = data::list(&state).into_iter().filter(|kept| kept.taken.is_none());
+    kept.any(|kept| names.contains(&kept.id))
 }
 
 /// Exchanges the data. False, with a finding, when that did not come to its end.
