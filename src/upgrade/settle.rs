@@ -6,8 +6,8 @@ use super::health::{self, Check};
 use super::machine::{self, Decision, Verdict};
 use super::trial::{self, Started};
 use super::{journal::Journal, select};
-use crate::boot::Boot;
-use crate::boot::layout::KnownPool;
+use crate::boot::layout::{self, KnownPool};
+use crate::boot::{Boot, osdrive};
 use crate::host::Kind;
 use crate::report::{Code, Exit, Finding};
 
@@ -23,9 +23,13 @@ pub fn run(boot: &mut Boot<'_, '_>) -> Exit {
     if !matches!(verdict, Verdict::Trial | Verdict::UnknownTrial) {
         return Exit::Nothing;
     }
+    if !boot.act {
+        boot.console.say(&format!("would check {slot}, and keep it or restart"));
+        return Exit::Trial;
+    }
     let services = boot.host.services();
     let deadline = boot.config.trial_limit;
-    while boot.act && services.rc_is_running() && boot.host.uptime() < deadline {
+    while services.rc_is_running() && boot.host.uptime() < deadline {
         services.sleep(Duration::from_secs(1));
     }
     let mut told = Vec::new();
@@ -40,9 +44,6 @@ pub fn run(boot: &mut Boot<'_, '_>) -> Exit {
             tell(boot, &slot, &problems);
             told = problems;
         }
-        if !boot.act {
-            return Exit::Trial;
-        }
         if boot.host.uptime() >= deadline {
             return give_up(boot, &slot, &told);
         }
@@ -51,9 +52,14 @@ pub fn run(boot: &mut Boot<'_, '_>) -> Exit {
     }
 }
 
-/// What this boot is, and the name of its slot. By itself, without a word when nothing is wrong.
+/// What this boot is, and the name of its slot. Without a word: most machines are on no trial, and
+/// what is wrong with them the boot has said. Without a journal the drive's marks tell.
 fn state(boot: &mut Boot<'_, '_>) -> Option<(Verdict, String)> {
-    let (started, _, journal) = trial::machine_now(boot)?;
+    let drive = osdrive::look(boot)?;
+    let started = trial::look(boot.host, &drive).ok()??;
+    let (pools, parent) = (layout::imported(boot), &boot.config.dataset);
+    let journal = trial::home(&pools, parent).map(|pool| trial::journal(pool, parent));
+    let journal = journal.and_then(Result::ok).unwrap_or_default();
     let verdict = trial::decide(&started, &journal).verdict;
     let image = journal.switch.as_ref().map(trial::image_name).unwrap_or_default();
     Some((verdict, format!("{}{image}", started.running.name())))

@@ -120,7 +120,7 @@ pub fn change(
 
 /// The pool whose journal counts: the one that has a journal, because a `cfg` may be missing in the
 /// middle of a way back; without any, the one that holds a `cfg`.
-fn home<'a>(pools: &'a [KnownPool], parent: &str) -> Option<&'a KnownPool> {
+pub fn home<'a>(pools: &'a [KnownPool], parent: &str) -> Option<&'a KnownPool> {
     let has = |pool: &&KnownPool| journal(pool, parent).is_ok_and(|one| one.switch.is_some());
     pools.iter().find(has).or_else(|| layout::holder(pools, parent))
 }
