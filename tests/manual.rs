@@ -14,7 +14,6 @@ use nanozfs::boot::{pools::memory, record};
 use nanozfs::cli;
 use nanozfs::config;
 use nanozfs::report::{Code, Exit, Impact};
-use nanozfs::upgrade::command::VERBS;
 use nanozfs::upgrade::data;
 
 const PAGES: [&str; 3] = ["nanozfs.8", "nanozfs.conf.5", "nanozfs-layout.7"];
@@ -130,9 +129,10 @@ fn every_option_of_a_command_is_in_the_manual_and_no_other() {
             // Alternatives are literal words, in the page too.
             let value = option.value.replace('|', " | ");
             let macro_name = if value == option.value { "Ar" } else { "Cm" };
+            let short = option.short.map(|letter| format!("{letter} , Fl ")).unwrap_or_default();
             match option.value {
-                "" => format!("-{}", option.name),
-                _ => format!("-{} {macro_name} {value}", option.name),
+                "" => format!("{short}-{}", option.name),
+                _ => format!("{short}-{} {macro_name} {value}", option.name),
             }
         });
         assert_eq!(page, code.collect::<Vec<_>>(), "nanozfs.8, COMMANDS: {}", command.name);
@@ -141,22 +141,33 @@ fn every_option_of_a_command_is_in_the_manual_and_no_other() {
             let mut out = Vec::new();
             assert_eq!(cli::run_elsewhere(&words, &mut out), Exit::Done.code());
             let usage = String::from_utf8(out).unwrap();
-            assert!(usage.contains(&format!("\n  --{} ", option.name)), "{usage}");
+            assert!(usage.contains(&format!("--{} ", option.name)), "{usage}");
             assert!(usage.lines().all(|line| line.len() < 80), "{usage}");
         }
     }
 }
 
+/// Sections that list the verbs of a command.
+const VERBS_OF: [(&str, &str); 1] = [("upgrade", "UPGRADES")];
+
 #[test]
-fn every_command_of_upgrade_is_in_the_manual_and_no_other() {
+fn every_verb_is_in_the_manual_and_no_other() {
     let text = page("nanozfs.8");
-    let manual = items(&section(&text, "UPGRADES"));
-    let verbs = VERBS.iter().map(|(_, name, operand, _)| match *operand {
-        "" => format!("Ic upgrade {name}"),
-        operand => format!("Ic upgrade {name} Ar {}", operand.replace("FILE|-", "file")),
-    });
-    let code: Vec<_> = verbs.map(|head| Item { head, body: Vec::new() }).collect();
-    compare("nanozfs.8, UPGRADES", &manual, &code);
+    for command in cli::COMMANDS {
+        let verbs = (command.verbs)();
+        let Some((name, title)) = VERBS_OF.iter().find(|(name, _)| *name == command.name) else {
+            assert!(verbs.is_empty(), "{}: in which section are its verbs?", command.name);
+            continue;
+        };
+        let heads = verbs.iter().map(|verb| match verb.operands {
+            "" => format!("Ic {name} {}", verb.name),
+            operands => {
+                format!("Ic {name} {} Ar {}", verb.name, operands.replace("FILE|-", "file"))
+            }
+        });
+        let code: Vec<_> = heads.map(|head| Item { head, body: Vec::new() }).collect();
+        compare(&format!("nanozfs.8, {title}"), &items(&section(&text, title)), &code);
+    }
 }
 
 #[test]

@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tinyjson::JsonValue;
-
 use super::cfg::Origin;
 use super::{Boot, replace};
 use crate::host::{mounted_at, why};
+use crate::report::json::{array, object, seconds, text};
 use crate::report::{Code, Finding, Impact, Mode};
 
 /// The kernel environment variable that holds the mode of the last boot. It is not `nanozfs.mode`,
@@ -95,26 +94,6 @@ fn json(boot: &Boot<'_, '_>, took: Duration) -> String {
     format!("{record}\n")
 }
 
-/// An object with its fields in this order, which people who read it are glad of.
-fn object(fields: &[(&str, String)]) -> String {
-    let fields: Vec<_> =
-        fields.iter().map(|(name, value)| format!("{}:{value}", text(name))).collect();
-    format!("{{{}}}", fields.join(","))
-}
-
-fn array(items: impl Iterator<Item = String>) -> String {
-    format!("[{}]", items.collect::<Vec<_>>().join(","))
-}
-
-/// A string with its quotes.
-fn text(text: &str) -> String {
-    JsonValue::from(text.to_owned()).stringify().unwrap_or_default()
-}
-
-fn seconds(time: Duration) -> String {
-    format!("{:.3}", time.as_secs_f64())
-}
-
 /// The closing lines: one when all is well, a screen to be read aloud in recovery.
 fn close(boot: &mut Boot<'_, '_>, took: Duration) {
     let mode = boot.mode();
@@ -177,19 +156,4 @@ fn screen(boot: &mut Boot<'_, '_>) {
     }
     boot.console.item_named("To do", &advice, RULE);
     boot.console.plain(&"-".repeat(RULE));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_can_be_read_back_whatever_is_in_it() {
-        let hostile = "a \"pool\"\n\u{1b}[2J\\ \u{e9}";
-        let record = object(&[("what", text(hostile)), ("all", array([text("x")].into_iter()))]);
-        let parsed: JsonValue = record.parse().unwrap();
-        let fields: &std::collections::HashMap<String, JsonValue> = parsed.get().unwrap();
-        assert_eq!(fields["what"].get::<String>().unwrap(), hostile);
-        assert!(record.starts_with("{\"what\":"), "the order is kept");
-    }
 }

@@ -1,6 +1,7 @@
 //! The command table: what there is to type. nanozfs(8) is compared with it in the tests.
 
 use crate::boot::Helper;
+use crate::upgrade::command::Verb;
 
 /// What a command does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(super) enum Job {
 pub struct CommandOption {
     /// Its name, without the dashes.
     pub name: &'static str,
+    /// Its letter, when it has one.
+    pub short: Option<char>,
     /// What its value is called in a synopsis; empty when it has none.
     pub value: &'static str,
     /// What it does, in one line.
@@ -30,8 +33,37 @@ pub struct CommandOption {
 impl CommandOption {
     /// An option `--name value`.
     pub const fn new(name: &'static str, value: &'static str, about: &'static str) -> Self {
-        CommandOption { name, value, about }
+        CommandOption { name, short: None, value, about }
     }
+
+    /// The same with a letter: `-m value`.
+    #[must_use]
+    pub const fn short(self, letter: char) -> Self {
+        CommandOption { short: Some(letter), ..self }
+    }
+}
+
+/// What some commands take as their first operand: `status` in `nanozfs upgrade status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandVerb {
+    /// The word.
+    pub name: &'static str,
+    /// What follows it, as a synopsis shows it.
+    pub operands: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+}
+
+impl CommandVerb {
+    /// A verb `name operands`.
+    pub const fn new(name: &'static str, operands: &'static str, about: &'static str) -> Self {
+        CommandVerb { name, operands, about }
+    }
+}
+
+/// The verbs of a command that has none.
+fn no_verbs() -> Vec<CommandVerb> {
+    Vec::new()
 }
 
 /// One command of the executable.
@@ -42,6 +74,8 @@ pub struct Command {
     pub about: &'static str,
     /// Its operands, as a synopsis shows them.
     pub operands: &'static str,
+    /// Its verbs.
+    pub verbs: fn() -> Vec<CommandVerb>,
     /// The options that only this command takes. They stand behind its name.
     pub options: &'static [CommandOption],
     pub(super) job: Job,
@@ -61,6 +95,7 @@ pub const COMMANDS: &[Command] = &[
         name: "boot",
         about: "Run all helpers, as rc(8) does at boot.",
         operands: "",
+        verbs: no_verbs,
         options: &[],
         job: Job::Boot,
     },
@@ -68,6 +103,7 @@ pub const COMMANDS: &[Command] = &[
         name: "osdrive",
         about: "Find the OS drive, its slots and its recovery copy.",
         operands: "",
+        verbs: no_verbs,
         options: &[],
         job: Job::Helper(Helper::OsDrive),
     },
@@ -75,6 +111,7 @@ pub const COMMANDS: &[Command] = &[
         name: "pools",
         about: "Wait for the disks of the known pools and import them.",
         operands: "",
+        verbs: no_verbs,
         options: &[],
         job: Job::Helper(Helper::Pools),
     },
@@ -82,6 +119,7 @@ pub const COMMANDS: &[Command] = &[
         name: "cfg",
         about: "Mount /cfg and lay it over /etc.",
         operands: "",
+        verbs: no_verbs,
         options: &[],
         job: Job::Helper(Helper::Cfg),
     },
@@ -89,6 +127,7 @@ pub const COMMANDS: &[Command] = &[
         name: "var",
         about: "Mount /var and what belongs on it.",
         operands: "",
+        verbs: no_verbs,
         options: &[],
         job: Job::Helper(Helper::Var),
     },
@@ -96,6 +135,7 @@ pub const COMMANDS: &[Command] = &[
         name: "etclocal",
         about: "Make /usr/local/etc lead to /etc/local.",
         operands: "",
+        verbs: no_verbs,
         options: &[],
         job: Job::Helper(Helper::EtcLocal),
     },
@@ -103,6 +143,7 @@ pub const COMMANDS: &[Command] = &[
         name: "upgrade",
         about: "Install a release in the other slot, try it, keep it, go back.",
         operands: "[word ...]",
+        verbs: || Verb::ALL.map(Verb::line).to_vec(),
         options: UPGRADE_OPTIONS,
         job: Job::Upgrade,
     },
@@ -110,6 +151,7 @@ pub const COMMANDS: &[Command] = &[
         name: "settle",
         about: "Keep a system on trial once it is healthy, or go back.",
         operands: "",
+        verbs: no_verbs,
         options: &[],
         job: Job::Settle,
     },
@@ -117,6 +159,7 @@ pub const COMMANDS: &[Command] = &[
         name: "guard",
         about: "Restart this machine at an uptime; a trial starts this.",
         operands: "seconds",
+        verbs: no_verbs,
         options: &[],
         job: Job::Guard,
     },
@@ -124,6 +167,7 @@ pub const COMMANDS: &[Command] = &[
         name: "explain",
         about: "Say what a code means: what happened, what to do.",
         operands: "[code ...]",
+        verbs: no_verbs,
         options: &[],
         job: Job::Explain,
     },
@@ -132,14 +176,23 @@ pub const COMMANDS: &[Command] = &[
         name: "release",
         about: "Make a release of a slot image, on the machine that built it.",
         operands: "image",
+        verbs: no_verbs,
         options: RELEASE_OPTIONS,
         job: Job::Release,
     },
-    Command { name: "help", about: "Show this.", operands: "", options: &[], job: Job::Help },
+    Command {
+        name: "help",
+        about: "Show this.",
+        operands: "",
+        verbs: no_verbs,
+        options: &[],
+        job: Job::Help,
+    },
     Command {
         name: "version",
         about: "Show the version.",
         operands: "",
+        verbs: no_verbs,
         options: &[],
         job: Job::Version,
     },

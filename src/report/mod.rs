@@ -3,6 +3,7 @@
 mod code;
 mod console;
 mod finding;
+pub mod json;
 mod mode;
 
 pub use code::{Code, Impact};

@@ -5,6 +5,7 @@ use super::machine::Verdict;
 use super::{install, select, settle, switch, trial};
 use crate::boot::Boot;
 use crate::boot::osdrive::Role;
+use crate::cli::CommandVerb;
 use crate::report::{Code, Exit, Finding};
 
 /// What an administrator can ask for.
@@ -28,17 +29,43 @@ pub enum Verb {
     Log,
 }
 
-/// The verbs: name, operand, what they do in one line.
-pub const VERBS: &[(Verb, &str, &str, &str)] = &[
-    (Verb::Info, "info", "FILE|-", "Show what a release is, and whether it fits."),
-    (Verb::Install, "install", "FILE|-", "Write a release into the other slot."),
-    (Verb::Arm, "arm", "", "Take snapshots; the next boot tries the other slot."),
-    (Verb::Status, "status", "", "Say what runs, what boots next, what is kept."),
-    (Verb::Commit, "commit", "", "Keep the system on trial now."),
-    (Verb::Rollback, "rollback", "", "Go back to the system and data of before."),
-    (Verb::Cancel, "cancel", "", "Call off what is armed."),
-    (Verb::Log, "log", "", "Show how earlier switches ended."),
-];
+impl Verb {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Verb; 8] = [
+        Verb::Info,
+        Verb::Install,
+        Verb::Arm,
+        Verb::Status,
+        Verb::Commit,
+        Verb::Rollback,
+        Verb::Cancel,
+        Verb::Log,
+    ];
+
+    /// How it is typed, and what it does in one line.
+    pub fn line(self) -> CommandVerb {
+        match self {
+            Verb::Info => {
+                CommandVerb::new("info", "FILE|-", "Show what a release is, and whether it fits.")
+            }
+            Verb::Install => {
+                CommandVerb::new("install", "FILE|-", "Write a release into the other slot.")
+            }
+            Verb::Arm => {
+                CommandVerb::new("arm", "", "Take snapshots; the next boot tries the other slot.")
+            }
+            Verb::Status => {
+                CommandVerb::new("status", "", "Say what runs, what boots next, what is kept.")
+            }
+            Verb::Commit => CommandVerb::new("commit", "", "Keep the system on trial now."),
+            Verb::Rollback => {
+                CommandVerb::new("rollback", "", "Go back to the system and data of before.")
+            }
+            Verb::Cancel => CommandVerb::new("cancel", "", "Call off what is armed."),
+            Verb::Log => CommandVerb::new("log", "", "Show how earlier switches ended."),
+        }
+    }
+}
 
 /// A command line, understood.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,13 +90,14 @@ impl Order {
     /// What is missing or too much, in words.
     pub fn parse(operands: &[String]) -> Result<Order, String> {
         let (first, rest) = operands.split_first().ok_or("upgrade: what is to be done?")?;
-        let known = VERBS.iter().find(|(_, name, ..)| name == first);
-        let (verb, name, file) = match known {
-            Some((verb, name, "", _)) => (Some(*verb), *name, rest),
-            Some((verb, name, ..)) => {
+        let known = Verb::ALL.into_iter().find(|verb| verb.line().name == first);
+        let (verb, name, file) = match known.map(|verb| (verb, verb.line())) {
+            Some((verb, line)) if line.operands.is_empty() => (Some(verb), line.name, rest),
+            Some((verb, line)) => {
+                let name = line.name;
                 let file = rest.first().ok_or_else(|| format!("upgrade {name}: which file?"))?;
                 let order =
-                    Order { verb: Some(*verb), file: Some(file.clone()), ..Order::default() };
+                    Order { verb: Some(verb), file: Some(file.clone()), ..Order::default() };
                 return one_more(name, rest.get(1), order);
             }
             None if first.contains(['/', '.']) || first == "-" => {

@@ -11,6 +11,7 @@
 
 pub mod command;
 pub mod data;
+pub mod guard;
 pub mod health;
 pub mod install;
 pub mod journal;

@@ -1,0 +1,103 @@
+//! What a command line orders, in the words of the command that does it.
+
+use std::time::Duration;
+
+use super::invocation::Invocation;
+use super::table::Job;
+use crate::boot::{Boot, Helper};
+#[cfg(feature = "maker")]
+use crate::report::Console;
+use crate::report::{Exit, Finding};
+use crate::upgrade::command::{self, Order, Verb};
+#[cfg(feature = "maker")]
+use crate::upgrade::make;
+use crate::upgrade::{guard, settle};
+
+/// What is to be done on a machine.
+pub(super) enum Task {
+    Boot,
+    Helper(Helper),
+    Settle,
+    /// Until this uptime.
+    Guard(Duration),
+    Upgrade(Order),
+}
+
+impl Task {
+    /// What a command line orders; what is wrong with it, in words.
+    pub(super) fn of(invocation: &Invocation) -> Result<Task, String> {
+        Ok(match invocation.command.job {
+            Job::Helper(helper) => Task::Helper(helper),
+            Job::Settle => Task::Settle,
+            Job::Guard => Task::Guard(guard::deadline(&invocation.operands)?),
+            Job::Upgrade => Task::Upgrade(upgrade(invocation)?),
+            _ => Task::Boot,
+        })
+    }
+
+    /// No other nanozfs may be at work meanwhile.
+    pub(super) fn is_alone(&self) -> bool {
+        match self {
+            Task::Boot | Task::Helper(_) => true,
+            // They wait for minutes, and take the lock by themselves when there is something to
+            // write.
+            Task::Settle | Task::Guard(_) => false,
+            Task::Upgrade(order) => order.acts() && order.verb != Some(Verb::Commit),
+        }
+    }
+
+    /// Does it, after what was found in the configuration.
+    pub(super) fn run(self, boot: &mut Boot<'_, '_>, findings: Vec<Finding>) -> Exit {
+        match self {
+            Task::Boot => boot.all(findings).exit(),
+            Task::Helper(helper) => boot.one(helper, findings).exit(),
+            Task::Settle => settle::run(boot),
+            Task::Guard(deadline) => guard::run(boot.host, boot.console, deadline),
+            Task::Upgrade(order) => command::run(boot, &order),
+        }
+    }
+}
+
+/// Makes a release, or signs one.
+#[cfg(feature = "maker")]
+pub(super) fn release(invocation: &Invocation, console: &mut Console<'_>) -> Exit {
+    let [image] = invocation.operands.as_slice() else {
+        console.say("release: which image?");
+        return Exit::Usage;
+    };
+    let order = make::Order {
+        image,
+        version: invocation.option("version"),
+        name: invocation.option("name"),
+        compat: invocation.option("compat"),
+        layout: invocation.option("layout"),
+        min_from: invocation.option("min-from"),
+        pack: invocation.option("pack"),
+        output: invocation.option("output"),
+        sign_with: invocation.option("sign-with"),
+        signature: invocation.option("signature"),
+    };
+    match make::run(&order, console, !invocation.dry_run) {
+        Ok(()) => Exit::Done,
+        Err(make::Failure::Usage(why)) => {
+            console.say(&why);
+            Exit::Usage
+        }
+        Err(make::Failure::Failed(why)) => {
+            console.say(&why);
+            Exit::Failed
+        }
+    }
+}
+
+/// The order that the command line of `upgrade` is.
+fn upgrade(invocation: &Invocation) -> Result<Order, String> {
+    let progress_fd = match invocation.option("progress-fd").map(str::parse) {
+        None => None,
+        Some(Ok(number)) if number >= 0 => Some(number),
+        Some(_) => return Err("--progress-fd: not the number of a descriptor".to_owned()),
+    };
+    let (force, reboot) = (invocation.option("force"), invocation.option("reboot"));
+    let order = Order::parse(&invocation.operands)?;
+    Ok(Order { force: force.is_some(), reboot: reboot.is_some(), progress_fd, ..order })
+}
