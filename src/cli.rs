@@ -49,14 +49,16 @@ fn dispatch(arguments: &[OsString], host: Option<&dyn Host>, out: &mut dyn Write
         return Exit::Done.code();
     }
     let exit = match invocation.command.job {
-        Job::Boot | Job::Helper(_) | Job::Settle | Job::Guard | Job::Upgrade => match host {
-            Some(host) => on_host(&invocation, host, &mut console),
-            None => {
-                let what = format!("{}: only on FreeBSD", invocation.command.name);
-                console.finding(&Finding::new(Code::E07, what));
-                Exit::Failed
+        Job::Boot | Job::Helper(_) | Job::Settle | Job::Guard | Job::Upgrade | Job::Status => {
+            match host {
+                Some(host) => on_host(&invocation, host, &mut console),
+                None => {
+                    let what = format!("{}: only on FreeBSD", invocation.command.name);
+                    console.finding(&Finding::new(Code::E07, what));
+                    Exit::Failed
+                }
             }
-        },
+        }
         Job::Explain => usage::explain(&invocation.operands, &mut console),
         #[cfg(feature = "maker")]
         Job::Release => orders::release(&invocation, &mut console),

@@ -13,6 +13,7 @@ use std::process::Command;
 use nanozfs::boot::{pools::memory, record};
 use nanozfs::cli;
 use nanozfs::config;
+use nanozfs::operate::status;
 use nanozfs::report::{Code, Exit, Impact};
 use nanozfs::upgrade::data;
 
@@ -352,24 +353,52 @@ fn mandoc_finds_nothing_wrong_with_the_pages() {
     assert!(lint.status.success(), "{}", String::from_utf8_lossy(&lint.stdout));
 }
 
+#[test]
+fn every_member_of_the_json_of_status_is_in_the_manual_and_no_other() {
+    let page: Vec<(String, Vec<String>)> = items(&section(&page("nanozfs.8"), "STATUS"))
+        .into_iter()
+        .map(|item| {
+            let below = item.body.iter().filter_map(|line| line.strip_prefix(".It Ql "));
+            (item.head.trim_start_matches("Ql ").to_owned(), below.map(str::to_owned).collect())
+        })
+        .collect();
+    let code: Vec<(String, Vec<String>)> = status::MEMBERS
+        .iter()
+        .map(|(name, below)| {
+            ((*name).to_owned(), below.iter().map(|name| (*name).to_owned()).collect())
+        })
+        .collect();
+    assert_eq!(page, code, "nanozfs.8, STATUS: .It Ql member");
+    let text = section(&self::page("nanozfs.8"), "STATUS").join("\n");
+    assert!(text.contains(&format!("this form, a number: {}.", status::SCHEMA)));
+    for (verdict, name) in status::Verdict::ALL {
+        assert!(text.contains(&format!(".Dq {name}")), "nanozfs.8, STATUS: {name}");
+        let word = name.replace('-', " ").to_ascii_uppercase().replace("UNKNOWN", "NOT KNOWN");
+        let exit = verdict.exit().code();
+        assert!(text.contains(&format!(".Sy {word}\n.Pq {exit} ")), "{word} {exit}");
+    }
+}
+
 #[cfg(feature = "lab")]
 #[test]
 fn the_console_in_the_manual_is_what_the_console_shows() {
     use nanozfs::lab::{play, story::Story};
-    let stories = ["01-healthy", "11-one-disk-missing"].map(|name| {
+    let stories = ["01-healthy", "11-one-disk-missing", "b2-status-degraded"].map(|name| {
         let story = Story::read(&root().join("tests/stories").join(name)).unwrap();
         let scratch = tempfile::tempdir().unwrap();
         play::play(&story, &scratch.path().join("lab")).unwrap().text
     });
-    let console = section(&page("nanozfs.8"), "THE CONSOLE").join("\n");
-    let examples: Vec<_> = console
-        .split("\n.Bd -literal\n")
-        .skip(1)
-        .filter_map(|rest| Some(rest.split_once("\n.Ed")?.0))
-        .collect();
-    assert!(!examples.is_empty());
-    for example in examples {
-        let shown = stories.iter().any(|text| text.contains(example));
-        assert!(shown, "nanozfs.8, THE CONSOLE: no story shows this:\n{example}");
+    for name in ["THE CONSOLE", "STATUS"] {
+        let console = section(&page("nanozfs.8"), name).join("\n");
+        let examples: Vec<_> = console
+            .split("\n.Bd -literal\n")
+            .skip(1)
+            .filter_map(|rest| Some(rest.split_once("\n.Ed")?.0))
+            .collect();
+        assert!(!examples.is_empty());
+        for example in examples {
+            let shown = stories.iter().any(|text| text.contains(example));
+            assert!(shown, "nanozfs.8, {name}: no story shows this:\n{example}");
+        }
     }
 }

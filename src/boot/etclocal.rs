@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::tree::{self, Existing};
 use super::{Action, Boot, overlay};
-use crate::host::{FileKind, MountRequest, Source, mount_of, mounted_at, why};
+use crate::host::{FileKind, Host, MountRequest, Source, mount_of, mounted_at, why};
 use crate::report::{Code, Finding};
 
 /// Where ports look for their configuration (hier(7)).
@@ -48,7 +48,7 @@ struct Facts {
 
 /// The helper.
 pub fn step(boot: &mut Boot<'_, '_>) -> (String, ()) {
-    let line = match facts(boot).map(|facts| decide(&facts)) {
+    let line = match facts(boot.host).map(|facts| decide(&facts)) {
         Ok(decision) => carry_out(boot, &decision),
         Err(error) => {
             boot.find(Finding::new(Code::E50, format!("{USR_LOCAL_ETC}: {}", why(&error))));
@@ -58,10 +58,22 @@ pub fn step(boot: &mut Boot<'_, '_>) -> (String, ()) {
     (line, ())
 }
 
-fn facts(boot: &Boot<'_, '_>) -> std::io::Result<Facts> {
-    let files = boot.host.files();
+/// Why `/usr/local/etc` does not lead to `/etc/local` now; nothing when it does.
+pub fn problem(host: &dyn Host) -> Option<String> {
+    match facts(host).map(|facts| decide(&facts)) {
+        Ok(Decision::Already) => None,
+        Ok(Decision::Cannot(why)) => Some(why),
+        Ok(Decision::Link) => Some("nothing is there".to_owned()),
+        Ok(Decision::Relink(reads)) => Some(format!("it is a link to {}", reads.display())),
+        Ok(_) => Some("it is a directory of its own".to_owned()),
+        Err(error) => Some(why(&error)),
+    }
+}
+
+fn facts(host: &dyn Host) -> std::io::Result<Facts> {
+    let files = host.files();
     let at = Path::new(USR_LOCAL_ETC);
-    let mounts = boot.host.mounts().unwrap_or_default();
+    let mounts = host.mounts().unwrap_or_default();
     let here = match files.find(at)? {
         Some(stat) if stat.kind == FileKind::Link => Some((stat.kind, Some(files.read_link(at)?))),
         Some(stat) => Some((stat.kind, None)),

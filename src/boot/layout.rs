@@ -1,6 +1,7 @@
 //! The layout on the pools: `POOL/nano` with `cfg`, `var` and `jails` below it.
 
 use super::Boot;
+use crate::config::Config;
 use crate::format::zfs::Dataset;
 use crate::format::zpool::Pool;
 use crate::report::{Code, Finding};
@@ -40,8 +41,13 @@ pub fn holder<'a>(pools: &'a [KnownPool], parent: &str) -> Option<&'a KnownPool>
 
 /// The known pools among the imported ones, in the order of the configuration.
 pub fn known<'a>(boot: &Boot<'_, '_>, imported: &'a [Pool]) -> Vec<&'a Pool> {
+    named(boot.config, imported)
+}
+
+/// The same, of a configuration by itself.
+pub fn named<'a>(config: &Config, imported: &'a [Pool]) -> Vec<&'a Pool> {
     let mut pools = Vec::<&Pool>::new();
-    for known in &boot.config.pools {
+    for known in &config.pools {
         for pool in imported.iter().filter(|pool| known.matches(&pool.name, pool.guid)) {
             if !pools.iter().any(|other| other.guid == pool.guid) {
                 pools.push(pool);

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::Boot;
 use crate::format::geom::{Mesh, ProviderId};
 use crate::format::ufs;
-use crate::host::mounted_at;
+use crate::host::{Host, Mount, mounted_at};
 use crate::report::{Code, Finding};
 
 /// What a partition of the OS drive is for.
@@ -124,6 +124,47 @@ pub struct Search {
     pub misplaced: Vec<(String, String)>,
     /// The disk that `/` is on, where it is on one.
     pub under_root: Option<String>,
+}
+
+impl Search {
+    /// What somebody should know about it.
+    pub fn findings(&self, label: &str) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if !self.alike.is_empty() {
+            let chosen = match &self.drive {
+                Some(drive) => format!("{} is used, because / is on it", drive.disk),
+                None => "none is used, because / is on none of them".to_owned(),
+            };
+            let what = format!("two drives carry the labels {label}*: {chosen}");
+            let mut finding = Finding::new(Code::E11, what);
+            for name in &self.alike {
+                finding = finding.detail("drive", name);
+            }
+            findings.push(finding);
+        }
+        for (provider, name) in &self.misplaced {
+            let what =
+                format!("{provider} carries the label {name}, which belongs to another place");
+            findings.push(Finding::new(Code::E14, what));
+        }
+        match &self.drive {
+            Some(drive) if drive.recovery_copy().is_none() => {
+                let what = format!("the OS drive {} has no recovery copy of /cfg", drive.name());
+                findings.push(Finding::new(Code::E13, what));
+            }
+            None if self.alike.is_empty() => {
+                let what = match &self.under_root {
+                    Some(disk) => format!("no OS drive: / is on {disk}, without a label {label}*"),
+                    None => {
+                        format!("no OS drive: / is on no disk, and no label begins with {label}")
+                    }
+                };
+                findings.push(Finding::new(Code::E10, what));
+            }
+            _ => {}
+        }
+        findings
+    }
 }
 
 /// Decides which disk is the OS drive. `root` is the provider `/` is mounted from, `ufs_name`
@@ -246,52 +287,31 @@ pub fn look(boot: &mut Boot<'_, '_>) -> Option<OsDrive> {
 
 fn find(boot: &mut Boot<'_, '_>) -> Option<Search> {
     let mesh = mesh(boot)?;
-    let host = boot.host;
-    let mounts = host.mounts().unwrap_or_default();
-    let root = mounted_at(&mounts, Path::new("/")).and_then(|mount| mesh.find(&mount.source));
+    let mounts = boot.host.mounts().unwrap_or_default();
+    Some(search_on(boot.host, &mesh, &mounts, &boot.config.label))
+}
+
+/// The search on this machine. Reads the names of UFS partitions whose labels are hidden.
+pub fn search_on(host: &dyn Host, mesh: &Mesh, mounts: &[Mount], label: &str) -> Search {
+    let root = mounted_at(mounts, Path::new("/")).and_then(|mount| mesh.find(&mount.source));
     let ufs_name = |id: ProviderId| {
         let name = &mesh.provider(id).name;
         let block = host.read_device(name, ufs::SUPERBLOCK_OFFSET, ufs::SUPERBLOCK_READ);
         ufs::volume_name(&block.ok()?)
     };
-    Some(search(&mesh, root, &boot.config.label, &ufs_name))
+    search(mesh, root, label, &ufs_name)
 }
 
 /// The helper: finds the drive and says what it is.
 pub fn step(boot: &mut Boot<'_, '_>) -> (String, Option<OsDrive>) {
     let Some(search) = find(boot) else { return ("not found".to_owned(), None) };
-    if !search.alike.is_empty() {
-        let chosen = match &search.drive {
-            Some(drive) => format!("{} is used, because / is on it", drive.disk),
-            None => "none is used, because / is on none of them".to_owned(),
-        };
-        let what = format!("two drives carry the labels {}*: {chosen}", boot.config.label);
-        let mut finding = Finding::new(Code::E11, what);
-        for name in &search.alike {
-            finding = finding.detail("drive", name);
-        }
+    for finding in search.findings(&boot.config.label) {
         boot.find(finding);
     }
-    for (provider, label) in &search.misplaced {
-        let what = format!("{provider} carries the label {label}, which belongs to another place");
-        boot.find(Finding::new(Code::E14, what));
+    match search.drive {
+        Some(drive) => (drive.line(), Some(drive)),
+        None => ("not found".to_owned(), None),
     }
-    let Some(drive) = search.drive else {
-        if search.alike.is_empty() {
-            let label = &boot.config.label;
-            let what = match &search.under_root {
-                Some(disk) => format!("no OS drive: / is on {disk}, without a label {label}*"),
-                None => format!("no OS drive: / is on no disk, and no label begins with {label}"),
-            };
-            boot.find(Finding::new(Code::E10, what));
-        }
-        return ("not found".to_owned(), None);
-    };
-    if drive.recovery_copy().is_none() {
-        let what = format!("the OS drive {} has no recovery copy of /cfg", drive.name());
-        boot.find(Finding::new(Code::E13, what));
-    }
-    (drive.line(), Some(drive))
 }
 
 #[cfg(test)]

@@ -117,6 +117,16 @@ fn place(dataset: &Dataset, top: &Dataset) -> Option<PathBuf> {
     }
 }
 
+/// What belongs below `/var` and is not mounted at its place: dataset and place.
+pub fn unmounted(holder: &KnownPool, parent: &str, mounts: &[Mount]) -> Vec<(String, PathBuf)> {
+    let Some(top) = holder.dataset(parent, "var") else { return Vec::new() };
+    let places = holder.below(parent, "var").filter_map(|one| Some((&one.name, place(one, top)?)));
+    places
+        .filter(|(name, at)| mounted_at(mounts, at).is_none_or(|mount| mount.source != **name))
+        .map(|(name, at)| (name.clone(), at))
+        .collect()
+}
+
 /// Mounts one dataset. False, with a finding, when it is not there afterwards.
 fn mount(boot: &mut Boot<'_, '_>, place: &Place<'_>) -> bool {
     let (dataset, at) = (place.dataset, place.at.as_path());

@@ -89,7 +89,8 @@ pub fn asks(arguments: &[OsString]) -> Asks {
     match Invocation::parse(arguments) {
         Ok(asked) => {
             let root = asked.command.needs_host() && !asked.help;
-            Asks { root, verbose: asked.verbose }
+            // The lines of `status -v` are its own; those of the log would come between them.
+            Asks { root, verbose: asked.verbose && asked.command.job != Job::Status }
         }
         Err(_) => Asks::default(),
     }

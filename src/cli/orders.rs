@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::invocation::Invocation;
 use super::table::Job;
 use crate::boot::{Boot, Helper};
+use crate::operate::status;
 #[cfg(feature = "maker")]
 use crate::report::Console;
 use crate::report::{Exit, Finding};
@@ -21,6 +22,7 @@ pub(super) enum Task {
     /// Until this uptime.
     Guard(Duration),
     Upgrade(Order),
+    Status(status::Order),
 }
 
 impl Task {
@@ -31,6 +33,10 @@ impl Task {
             Job::Settle => Task::Settle,
             Job::Guard => Task::Guard(guard::deadline(&invocation.operands)?),
             Job::Upgrade => Task::Upgrade(upgrade(invocation)?),
+            Job::Status => {
+                let json = invocation.option("json").is_some();
+                Task::Status(status::Order { verbose: invocation.verbose, json })
+            }
             _ => Task::Boot,
         })
     }
@@ -42,6 +48,8 @@ impl Task {
             // They wait for minutes, and take the lock by themselves when there is something to
             // write.
             Task::Settle | Task::Guard(_) => false,
+            // It changes nothing.
+            Task::Status(_) => false,
             Task::Upgrade(order) => order.acts() && order.verb != Some(Verb::Commit),
         }
     }
@@ -54,6 +62,7 @@ impl Task {
             Task::Settle => settle::run(boot),
             Task::Guard(deadline) => guard::run(boot.host, boot.console, deadline),
             Task::Upgrade(order) => command::run(boot, &order),
+            Task::Status(order) => status::run(boot, findings, order),
         }
     }
 }

@@ -11,6 +11,7 @@ pub(super) enum Job {
     Settle,
     Guard,
     Upgrade,
+    Status,
     Explain,
     #[cfg(feature = "maker")]
     Release,
@@ -84,7 +85,7 @@ pub struct Command {
 impl Command {
     /// True when it looks at or changes the machine.
     pub(super) fn needs_host(&self) -> bool {
-        let jobs = [Job::Boot, Job::Settle, Job::Guard, Job::Upgrade];
+        let jobs = [Job::Boot, Job::Settle, Job::Guard, Job::Upgrade, Job::Status];
         jobs.contains(&self.job) || matches!(self.job, Job::Helper(_))
     }
 }
@@ -148,6 +149,14 @@ pub const COMMANDS: &[Command] = &[
         job: Job::Upgrade,
     },
     Command {
+        name: "status",
+        about: "Say how the machine is, and what to type next.",
+        operands: "",
+        verbs: no_verbs,
+        options: STATUS_OPTIONS,
+        job: Job::Status,
+    },
+    Command {
         name: "settle",
         about: "Keep a system on trial once it is healthy, or go back.",
         operands: "",
@@ -203,6 +212,9 @@ const UPGRADE_OPTIONS: &[CommandOption] = &[
     CommandOption::new("reboot", "", "Restart the machine when all is ready."),
     CommandOption::new("progress-fd", "fd", "Report progress there, as lines of JSON."),
 ];
+
+const STATUS_OPTIONS: &[CommandOption] =
+    &[CommandOption::new("json", "", "As one object of JSON, for programs.")];
 
 #[cfg(feature = "maker")]
 const RELEASE_OPTIONS: &[CommandOption] = &[

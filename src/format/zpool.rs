@@ -5,6 +5,9 @@ use super::{ParseError, quoted};
 /// The columns that [`parse_list`] expects, as `zpool list -o` takes them.
 pub const LIST_COLUMNS: &str = "name,guid,health,readonly";
 
+/// The columns that [`parse_spaces`] expects.
+pub const SPACE_COLUMNS: &str = "name,guid,health,size,free,readonly";
+
 const LIST: &str = "zpool list";
 
 /// An imported pool.
@@ -19,6 +22,15 @@ pub struct Pool {
     /// Imported read-only. False, too, where ZFS does not say, which is so for a pool that is
     /// imported but cannot be opened (`health` is then [`Health::Faulted`]).
     pub readonly: bool,
+}
+
+/// How large a pool is: its raw sectors, parity included. Not known of one that cannot be opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes in it.
+    pub size: Option<u64>,
+    /// Bytes of these that hold nothing.
+    pub free: Option<u64>,
 }
 
 /// The state of a pool, as zpoolprops(7) names it.
@@ -82,6 +94,31 @@ pub fn parse_list(text: &str) -> Result<Vec<Pool>, ParseError> {
         .enumerate()
         .map(|(n, line)| pool(line).map_err(|why| ParseError::line(LIST, n + 1, why)))
         .collect()
+}
+
+/// Parses the output of `zpool list -Hp -o` with [`SPACE_COLUMNS`]. No output is no pool.
+///
+/// # Errors
+///
+/// Names the first line that has not these columns, or no numbers in them.
+pub fn parse_spaces(text: &str) -> Result<Vec<(Pool, Space)>, ParseError> {
+    text.lines()
+        .enumerate()
+        .map(|(n, line)| spaced(line).map_err(|why| ParseError::line(LIST, n + 1, why)))
+        .collect()
+}
+
+fn spaced(line: &str) -> Result<(Pool, Space), String> {
+    let columns: Vec<&str> = line.split('\t').collect();
+    let [name, guid, health, size, free, readonly] = columns.as_slice() else {
+        return Err(format!("6 columns expected, {} found", columns.len()));
+    };
+    let bytes = |word: &str| match word {
+        "-" => Ok(None),
+        word => word.parse().map(Some).map_err(|_| format!("{} is not a size", quoted(word))),
+    };
+    let space = Space { size: bytes(size)?, free: bytes(free)? };
+    Ok((pool(&[*name, *guid, *health, *readonly].join("\t"))?, space))
 }
 
 fn pool(line: &str) -> Result<Pool, String> {
@@ -166,6 +203,27 @@ mod tests {
     #[test]
     fn nothing_printed_is_no_pool() {
         assert_eq!(parse_list(""), Ok(vec![]));
+        assert_eq!(parse_spaces(""), Ok(vec![]));
+    }
+
+    #[test]
+    fn both_releases_tell_how_large_a_pool_is() {
+        for (release, free) in [("13.2", 737_451_008), ("15.1", 737_257_472)] {
+            let pools = parse_spaces(&fixtures::text(release, "pools/zpool-list.out")).unwrap();
+            assert_eq!(pools.len(), 4);
+            let (tank, space) = &pools[3];
+            assert_eq!((tank.name.as_str(), &tank.health), ("tank", &Health::Online));
+            assert_eq!(*space, Space { size: Some(738_197_504), free: Some(free) });
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_pool_that_cannot_be_opened_is_not_known() {
+        let (pool, space) = parse_spaces("tank\t1\tFAULTED\t-\t-\t-\n").unwrap().remove(0);
+        assert_eq!((pool.health, space), (Health::Faulted, Space::default()));
+        for line in ["tank\t1\tONLINE\toff\n", "tank\t1\tONLINE\tx\t1\toff\n"] {
+            assert_eq!(parse_spaces(line).unwrap_err().at, Some(1), "{line}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The real machine: FreeBSD.
 
 mod drives;
+mod inventory;
 mod services;
 mod snapshots;
 
@@ -13,8 +14,8 @@ use std::time::Duration;
 use super::command::{self, Consume, Runner, System};
 use super::programs::{databases, zfs, zpool};
 use super::{
-    Database, Drives, Error, Files, Host, Import, Kind, Lock, Mount, MountRequest, RealFiles,
-    Result, Services, Snapshots, Source,
+    Database, Drives, Error, Files, Host, Import, Inventory, Kind, Lock, Mount, MountRequest,
+    RealFiles, Result, Services, Snapshots, Source,
 };
 use crate::format::manifest::Packing;
 use crate::format::zfs::Dataset;
@@ -86,6 +87,10 @@ impl Host for FreeBsd {
     }
 
     fn services(&self) -> &dyn Services {
+        self
+    }
+
+    fn inventory(&self) -> &dyn Inventory {
         self
     }
 

@@ -12,6 +12,7 @@ mod files;
 #[cfg(target_os = "freebsd")]
 mod freebsd;
 mod input;
+mod inventory;
 #[cfg(target_os = "freebsd")]
 mod memory;
 pub mod programs;
@@ -33,6 +34,7 @@ pub use files::{Attributes, FileKind, Files, RealFiles, Stat, Timestamp, found};
 #[cfg(target_os = "freebsd")]
 pub use freebsd::FreeBsd;
 pub use input::Input;
+pub use inventory::Inventory;
 pub use services::{Ended, Interface, Services};
 pub use snapshots::Snapshots;
 
@@ -52,6 +54,9 @@ pub trait Host: Send + Sync {
 
     /// The running system: its services, its network, its restart.
     fn services(&self) -> &dyn Services;
+
+    /// Pools and datasets, for a person who waits for the answer.
+    fn inventory(&self) -> &dyn Inventory;
 
     // -- looking ----------------------------------------------------------------------------------
 

@@ -84,6 +84,8 @@ pub enum Target {
     Mount(String),
     /// Running this program.
     Program(String),
+    /// Asking the kernel for the list of disks.
+    Geom,
 }
 
 /// What the tests do to one run of nanozfs.
@@ -139,7 +141,7 @@ impl Effect {
             Target::Mount(what) => {
                 self.verb == "mount" && self.object.split(" on ").any(|part| part == what)
             }
-            Target::Program(_) => false,
+            Target::Program(_) | Target::Geom => false,
         }
     }
 

@@ -346,11 +346,12 @@ impl Words {
     }
 
     fn fault(&mut self) -> Result<Statement, String> {
-        let at = match self.next("import, write, mount, program or disk")?.as_str() {
+        let at = match self.next("import, write, mount, program, geom or disk")?.as_str() {
             "import" => Target::Import(self.next("a pool")?),
             "write" => Target::Write(self.path()?),
             "mount" => Target::Mount(self.next("a source or mount point")?),
             "program" => Target::Program(self.next("a program")?),
+            "geom" => Target::Geom,
             "disk" => {
                 let device = self.next("a device")?;
                 let trouble = match self.next("what is wrong with it")?.as_str() {

@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use super::Lab;
 use super::disks::number_of;
-use super::effects::Effect;
+use super::effects::{Effect, Target};
 use super::paths::Place;
+use super::pools::LIST_LIMIT;
 use super::tree::{fresh, plain};
 use super::unsynced::Change;
 use crate::format::manifest::Packing;
 use crate::format::zfs::Dataset;
-use crate::format::zpool::Pool;
+use crate::format::zpool::{Pool, Space};
 use crate::host::command::{self, Consume};
 use crate::host::{
-    Database, Drives, Error, Files, Host, Import, Kind, Lock, Mount, MountRequest, Result,
-    Services, Snapshots,
+    Database, Drives, Error, Files, Host, Import, Inventory, Kind, Lock, Mount, MountRequest,
+    Result, Services, Snapshots,
 };
 
 /// Rebuilding a database takes this long.
@@ -57,9 +58,17 @@ impl Host for Lab {
         self
     }
 
+    fn inventory(&self) -> &dyn Inventory {
+        self
+    }
+
     fn geom(&self) -> Result<Vec<u8>> {
         let mut inner = self.lock();
         inner.machine.uptime += GEOM;
+        let faults = &inner.machine.faults;
+        if let Some(fault) = faults.iter().find(|fault| fault.at == Target::Geom).cloned() {
+            return Err(inner.failed(&fault.how, "sysctl kern.geom.confxml", Duration::ZERO));
+        }
         Ok(inner.confxml().into_bytes())
     }
 
@@ -76,7 +85,7 @@ impl Host for Lab {
     }
 
     fn datasets(&self, root: &str) -> Result<Vec<Dataset>> {
-        self.lock().zfs_list(root)
+        self.lock().zfs_list(root, LIST_LIMIT)
     }
 
     fn kenv(&self, name: &str) -> Option<String> {
@@ -163,6 +172,16 @@ impl Host for Lab {
         }
         inner.gate_host(Effect::new("signal", "rc"), Duration::ZERO)?;
         Ok(true)
+    }
+}
+
+impl Inventory for Lab {
+    fn pools_within(&self, limit: Duration) -> Result<Vec<(Pool, Space)>> {
+        self.lock().zpool_spaces(limit)
+    }
+
+    fn datasets_within(&self, root: &str, limit: Duration) -> Result<Vec<Dataset>> {
+        self.lock().zfs_list(root, limit)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Inner;
 use super::effects::{Effect, Failure};
 use super::machine::{Leaf, Pool, Top, Trouble};
+use crate::format::zpool::Space;
 use crate::format::{zfs, zpool};
 use crate::host::{Error, Import, Kind, Result};
 
@@ -13,6 +14,8 @@ use crate::host::{Error, Import, Kind, Result};
 const IMPORT: Duration = Duration::from_millis(1200);
 /// What a list takes.
 const LIST: Duration = Duration::from_millis(40);
+/// Whoever gives no limit of his own waits no longer for a list.
+pub(crate) const LIST_LIMIT: Duration = Duration::from_secs(30);
 /// What `zfs set` takes.
 const SET: Duration = Duration::from_millis(60);
 /// What a program that lost its mind prints.
@@ -144,8 +147,13 @@ impl Inner {
     }
 
     /// The answer of a program, or what is wrong with it.
-    pub(crate) fn answer(&mut self, program: &str, doing: &str, text: String) -> Result<String> {
-        let limit = Duration::from_secs(30);
+    pub(crate) fn answer(
+        &mut self,
+        program: &str,
+        doing: &str,
+        limit: Duration,
+        text: String,
+    ) -> Result<String> {
         self.machine.uptime += LIST;
         match self.program(program) {
             None => Ok(text),
@@ -162,13 +170,34 @@ impl Inner {
             lines.push(format!("{}\t{}\t{}\toff\n", pool.name, pool.guid, self.health(pool)));
         }
         lines.sort();
-        let text = self.answer("zpool", &doing, lines.concat())?;
+        let text = self.answer("zpool", &doing, LIST_LIMIT, lines.concat())?;
         zpool::parse_list(&text)
             .map_err(|error| Error::new(Kind::Nonsense, doing, error.to_string()))
     }
 
+    /// `zpool list` with sizes.
+    pub(crate) fn zpool_spaces(&mut self, limit: Duration) -> Result<Vec<(zpool::Pool, Space)>> {
+        let doing = format!("/sbin/zpool list -Hp -o {}", zpool::SPACE_COLUMNS);
+        let mut lines: Vec<String> = Vec::new();
+        for pool in self.machine.pools.iter().filter(|pool| pool.imported) {
+            let disks = in_tree(pool).flat_map(|top| &top.leaves);
+            let size = |leaf: &Leaf| {
+                let disk = self.machine.disks.iter().find(|disk| disk.id == leaf.disk);
+                disk.map_or(0, |disk| disk.size)
+            };
+            let (name, guid, health) = (&pool.name, pool.guid, self.health(pool));
+            let size: u64 = disks.map(size).sum();
+            let free = pool.free().min(size);
+            lines.push(format!("{name}\t{guid}\t{health}\t{size}\t{free}\toff\n"));
+        }
+        lines.sort();
+        let text = self.answer("zpool", &doing, limit, lines.concat())?;
+        zpool::parse_spaces(&text)
+            .map_err(|error| Error::new(Kind::Nonsense, doing, error.to_string()))
+    }
+
     /// `zfs list -r`; nothing when `root` is not there.
-    pub(crate) fn zfs_list(&mut self, root: &str) -> Result<Vec<zfs::Dataset>> {
+    pub(crate) fn zfs_list(&mut self, root: &str, limit: Duration) -> Result<Vec<zfs::Dataset>> {
         let doing = format!("/sbin/zfs list -Hp -r -t filesystem -o {} {root}", zfs::LIST_COLUMNS);
         let mut text = String::new();
         let pools = self.machine.pools.iter().filter(|pool| pool.imported);
@@ -197,7 +226,7 @@ impl Inner {
             text.push_str(&columns.join("\t"));
             text.push('\n');
         }
-        let text = self.answer("zfs", &doing, text)?;
+        let text = self.answer("zfs", &doing, limit, text)?;
         zfs::parse_list(&text).map_err(|error| Error::new(Kind::Nonsense, doing, error.to_string()))
     }
 

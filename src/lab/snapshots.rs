@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::effects::Effect;
 use super::machine::{Dataset, Pool, Snapshot as Taken};
+use super::pools::LIST_LIMIT;
 use super::{Inner, Lab, tree};
 use crate::format::zfs::{self, Property, Snapshot};
 use crate::host::{Error, Kind, Result, Snapshots};
@@ -154,7 +155,7 @@ impl Inner {
                 text.push_str(&format!("{}@{}\t{}\t0\n", dataset.name, one.name, one.taken));
             }
         }
-        let text = self.answer("zfs", &doing, text)?;
+        let text = self.answer("zfs", &doing, LIST_LIMIT, text)?;
         zfs::parse_snapshots(&text)
             .map_err(|error| Error::new(Kind::Nonsense, doing, error.to_string()))
     }
@@ -192,7 +193,7 @@ impl Inner {
                 text.push_str(&format!("{name}\t{property}\t{value}\tlocal\n"));
             }
         }
-        let text = self.answer("zfs", &doing, text)?;
+        let text = self.answer("zfs", &doing, LIST_LIMIT, text)?;
         zfs::parse_get(&text).map_err(|error| Error::new(Kind::Nonsense, doing, error.to_string()))
     }
 

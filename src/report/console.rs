@@ -53,6 +53,11 @@ impl<'a> Console<'a> {
         }
     }
 
+    /// A line without a number of a screen that is `width` columns wide.
+    pub fn heading(&mut self, text: &str, width: usize) {
+        self.wrap_at("", text, width);
+    }
+
     /// A numbered line of a screen that is `width` columns wide.
     pub fn item(&mut self, number: usize, text: &str, width: usize) {
         self.wrap_at(&format!(" {number}. "), text, width);

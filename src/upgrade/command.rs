@@ -1,10 +1,10 @@
 //! `nanozfs upgrade`: what an administrator types.
 
-use super::journal::{Data, End, Past, Phase};
+use super::journal::Phase;
 use super::machine::Verdict;
+use super::summary::{capital, ended, summary};
 use super::{install, select, settle, switch, trial};
 use crate::boot::Boot;
-use crate::boot::osdrive::Role;
 use crate::cli::CommandVerb;
 use crate::report::{Code, Exit, Finding};
 
@@ -163,43 +163,20 @@ fn restart(boot: &mut Boot<'_, '_>, order: &Order) {
 /// Says what runs, what boots next, what is under way and what can be gone back to.
 fn status(boot: &mut Boot<'_, '_>) -> Exit {
     let Some((started, pool, journal)) = trial::machine_now(boot) else { return Exit::Failed };
-    let verdict = trial::decide(&started, &journal).verdict;
-    let (running, other) = (started.running, select::opposite(started.running));
-    let holds = match journal.installed.as_ref().filter(|one| one.slot == other) {
-        Some(one) if one.drive != trial::drive_id(&started.drive) => {
-            "what the image of the drive brought".to_owned()
-        }
-        Some(one) if !one.complete => {
-            "nothing that starts: it was not written to its end".to_owned()
-        }
-        Some(one) => format!("{} {}", one.image.name, one.image.version),
-        None => "the system of before".to_owned(),
-    };
-    let image = journal.switch.as_ref().map(trial::image_name).unwrap_or_default();
-    let (state, next) = match verdict {
-        Verdict::Armed => (format!("armed: the next boot tries {}{image}", other.name()), "reboot"),
-        Verdict::Trial | Verdict::UnknownTrial => (
-            format!("TRIAL of {}{image}", running.name()),
-            "nanozfs upgrade commit, or: nanozfs upgrade rollback --reboot",
-        ),
-        Verdict::Back => ("a trial failed, going back is not finished".to_owned(), "reboot"),
-        Verdict::Kept => ("a trial is kept, which is not finished".to_owned(), "reboot"),
-        Verdict::Steady => ("no switch is under way".to_owned(), "nothing"),
-    };
-    let next_boot = select::next_boot(&started.selection);
-    let next_name = next_boot.map_or("what the loader finds", Role::name);
+    let summary = summary(&started, &journal);
+    let (running, other) = (summary.running, select::opposite(summary.running));
+    let next_name = summary.next_name();
     let mut lines = vec![
-        state,
+        summary.state.clone(),
         format!("Running: {} of {}.", running.name(), started.drive.name()),
-        format!("{} holds {holds}.", capital(other.name())),
+        format!("{} holds {}.", capital(other.name()), summary.other_holds),
         format!("The next boot goes to {next_name}."),
         format!("The journal is on pool {}.", pool.name),
     ];
     if let Some(past) = journal.past.last() {
         lines.push(format!("Last switch: {}.", ended(past)));
     }
-    if started.selection.scheme == select::Scheme::Mbr && verdict == Verdict::Armed {
-        let key = started.selection.slot(running).index;
+    if let Some(key) = summary.key_back {
         lines.push(format!(
             "When that kernel does not start at all, boot0 needs a person: press F{key}."
         ));
@@ -207,47 +184,15 @@ fn status(boot: &mut Boot<'_, '_>) -> Exit {
     for (number, line) in lines.iter().enumerate() {
         boot.console.item(number + 1, line, 72);
     }
-    boot.console.item_named("Next", next, 72);
-    let expected = matches!(verdict, Verdict::Armed) || journal.switch.is_some();
-    if next_boot.is_some_and(|role| role != running)
-        && !expected
-        && verdict != Verdict::UnknownTrial
-    {
-        let what = format!(
-            "{running} runs, and the next boot goes to {next_name}",
-            running = running.name()
-        );
+    boot.console.item_named("Next", summary.next, 72);
+    if summary.leads_astray(&journal) {
+        let what = format!("{} runs, and the next boot goes to {next_name}", running.name());
         boot.find(Finding::new(Code::E77, what));
     }
-    match verdict {
+    match summary.verdict {
         Verdict::Steady => Exit::Done,
         _ => Exit::Trial,
     }
-}
-
-fn capital(word: &str) -> String {
-    let mut letters = word.chars();
-    let first = letters.next().map(|first| first.to_ascii_uppercase());
-    first.into_iter().chain(letters).collect()
-}
-
-/// One line about a switch that ended.
-fn ended(past: &Past) -> String {
-    let image = match past.image.name.is_empty() {
-        true => past.to.name().to_owned(),
-        false => format!("{} {} in {}", past.image.name, past.image.version, past.to.name()),
-    };
-    let data = match &past.data {
-        Data::Keep => String::new(),
-        Data::Restore(id) => format!(" with the data of {id}"),
-    };
-    let end = match past.end {
-        End::Committed => "kept",
-        End::Failed => "FAILED",
-        End::Cancelled => "called off",
-    };
-    let why = if past.why.is_empty() { String::new() } else { format!(": {}", past.why) };
-    format!("{} {image}{data} {end}{why}", past.id)
 }
 
 /// Shows how earlier switches ended, the newest last.

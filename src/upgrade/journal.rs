@@ -105,6 +105,17 @@ pub enum End {
     Cancelled,
 }
 
+impl End {
+    /// One word, for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            End::Committed => "committed",
+            End::Failed => "failed",
+            End::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// A switch that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Past {
@@ -168,7 +179,7 @@ impl Journal {
         for past in &self.past {
             text.push_str(";past");
             put(&mut text, "id", &past.id);
-            put(&mut text, "end", end_name(past.end));
+            put(&mut text, "end", past.end.name());
             put(&mut text, "from", letter(past.from));
             put(&mut text, "to", letter(past.to));
             put_data(&mut text, &past.data);
@@ -265,7 +276,7 @@ impl<'a> Record<'a> {
         let known = [End::Committed, End::Failed, End::Cancelled];
         Ok(Past {
             id: self.get("id")?,
-            end: known.into_iter().find(|one| end_name(*one) == end).ok_or("no such end")?,
+            end: known.into_iter().find(|one| one.name() == end).ok_or("no such end")?,
             from: self.role("from")?,
             to: self.role("to")?,
             image: self.image()?,
@@ -330,14 +341,6 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Armed => "armed",
         Phase::Trial => "trial",
         Phase::Committing => "committing",
-    }
-}
-
-fn end_name(end: End) -> &'static str {
-    match end {
-        End::Committed => "committed",
-        End::Failed => "failed",
-        End::Cancelled => "cancelled",
     }
 }
 

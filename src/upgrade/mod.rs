@@ -23,5 +23,6 @@ pub mod release;
 pub mod select;
 pub mod settle;
 pub mod slot;
+pub mod summary;
 pub mod switch;
 pub mod trial;

@@ -10,6 +10,7 @@ use super::select::{self, Selection};
 use crate::boot::layout::{self, KnownPool};
 use crate::boot::osdrive::{OsDrive, Role};
 use crate::boot::{Action, Boot, osdrive};
+use crate::format::geom::Mesh;
 use crate::host::{Flag, Host};
 use crate::report::{Code, Finding};
 
@@ -45,13 +46,25 @@ pub fn drive_id(drive: &OsDrive) -> &str {
 
 /// Looks which slot boots. `None` where `/` is on no slot, or the drive has only one.
 pub fn look(host: &dyn Host, drive: &OsDrive) -> crate::host::Result<Option<Started>> {
+    if drive.running.is_none() {
+        return Ok(None);
+    }
+    let mesh = Mesh::parse(&host.geom()?).map_err(|error| {
+        crate::host::Error::new(crate::host::Kind::Nonsense, "kern.geom.confxml", error.to_string())
+    })?;
+    look_in(host, &mesh, drive)
+}
+
+/// [`look`], in a mesh that was read already.
+pub fn look_in(
+    host: &dyn Host,
+    mesh: &Mesh,
+    drive: &OsDrive,
+) -> crate::host::Result<Option<Started>> {
     let Some(running) = drive.running.filter(|role| *role != Role::RecoveryCopy) else {
         return Ok(None);
     };
-    let mesh = crate::format::geom::Mesh::parse(&host.geom()?).map_err(|error| {
-        crate::host::Error::new(crate::host::Kind::Nonsense, "kern.geom.confxml", error.to_string())
-    })?;
-    let selection = match Selection::read(host, &mesh, drive) {
+    let selection = match Selection::read(host, mesh, drive) {
         Ok(selection) => selection,
         Err(error) if error.kind == crate::host::Kind::NotFound => return Ok(None),
         Err(error) => return Err(error),

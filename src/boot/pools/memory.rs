@@ -24,17 +24,26 @@ pub fn remember(pool: &FoundPool) -> Option<String> {
 /// the labels of the other disks say.
 pub fn describe(missing: &Missing, memory: Option<&str>) -> String {
     let mut text = missing.place.clone();
-    let remembered = memory.and_then(|memory| recall(memory, missing.guid));
-    let in_path = missing.path.as_deref().and_then(serial_in_path);
-    let serial = remembered.as_ref().map(|(serial, _)| serial.clone()).or(in_path);
-    if let Some(serial) = serial.filter(|serial| !serial.is_empty()) {
+    if let Some(serial) = serial(missing, memory) {
         text = format!("{text}, serial {serial}");
     }
-    let disk = remembered.map(|(_, disk)| format!("/dev/{disk}"));
-    if let Some(path) = missing.path.clone().or(disk) {
+    if let Some(path) = last_seen(missing, memory) {
         text = format!("{text}, last seen at {path}");
     }
     text
+}
+
+/// The serial number of a missing disk, from what is remembered or from the name it had.
+pub fn serial(missing: &Missing, memory: Option<&str>) -> Option<String> {
+    let remembered = memory.and_then(|memory| recall(memory, missing.guid));
+    let in_path = missing.path.as_deref().and_then(serial_in_path);
+    remembered.map(|(serial, _)| serial).or(in_path).filter(|serial| !serial.is_empty())
+}
+
+/// Where a missing disk was last: `/dev/ada2`.
+pub fn last_seen(missing: &Missing, memory: Option<&str>) -> Option<String> {
+    let remembered = || recall(memory?, missing.guid).map(|(_, disk)| format!("/dev/{disk}"));
+    missing.path.clone().or_else(remembered)
 }
 
 /// Serial number and disk of a vdev, as they were remembered.

@@ -65,7 +65,17 @@ impl Scanner {
     /// Reads the devices of `mesh` that were not read before, and once more those that could not
     /// be read. Disks are read side by side.
     pub fn scan(&mut self, host: &dyn Host, mesh: &Mesh) -> Scan {
-        let candidates: Vec<_> = candidates(mesh);
+        self.scan_some(host, mesh, &|_| true)
+    }
+
+    /// The same for those devices that `wanted` picks.
+    pub fn scan_some(
+        &mut self,
+        host: &dyn Host,
+        mesh: &Mesh,
+        wanted: &dyn Fn(ProviderId) -> bool,
+    ) -> Scan {
+        let candidates: Vec<_> = candidates(mesh).into_iter().filter(|id| wanted(*id)).collect();
         self.known.retain(|(name, size), reading| {
             let here = mesh.find(name).map(|id| mesh.provider(id).mediasize);
             here == Some(*size) && !matches!(reading, Reading::Damaged(_))

@@ -13,7 +13,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// The file systems at and below `root`; empty when `root` does not exist.
 pub fn list(runner: &dyn Runner, root: &str) -> Result<Vec<Dataset>> {
-    let command = Command::new(ZFS, LIMIT).args([
+    list_within(runner, root, LIMIT)
+}
+
+/// The same, for somebody who waits no longer than `limit`.
+pub fn list_within(runner: &dyn Runner, root: &str, limit: Duration) -> Result<Vec<Dataset>> {
+    let command = Command::new(ZFS, limit).args([
         "list",
         "-Hp",
         "-r",

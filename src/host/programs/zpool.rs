@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{nonsense, run};
-use crate::format::zpool::{LIST_COLUMNS, Pool, parse_list};
+use crate::format::zpool::{LIST_COLUMNS, Pool, SPACE_COLUMNS, Space, parse_list, parse_spaces};
 use crate::host::command::{Command, Runner};
 use crate::host::{Import, Result};
 
@@ -16,6 +16,13 @@ pub fn list(runner: &dyn Runner) -> Result<Vec<Pool>> {
     let command = Command::new(ZPOOL, LIST_LIMIT).args(["list", "-Hp", "-o", LIST_COLUMNS]);
     let text = run(runner, &command)?;
     parse_list(&text).map_err(|error| nonsense(&command, &error))
+}
+
+/// The imported pools and their sizes, for somebody who waits no longer than `limit`.
+pub fn spaces(runner: &dyn Runner, limit: Duration) -> Result<Vec<(Pool, Space)>> {
+    let command = Command::new(ZPOOL, limit).args(["list", "-Hp", "-o", SPACE_COLUMNS]);
+    let text = run(runner, &command)?;
+    parse_spaces(&text).map_err(|error| nonsense(&command, &error))
 }
 
 /// Imports one pool by GUID from the devices given, mounting nothing and writing no cache file.
@@ -73,5 +80,17 @@ mod tests {
         let error = list(&Replay::new().answer(&line, "NAME\n", "", 0)).unwrap_err();
         assert_eq!(error.kind, Kind::Nonsense);
         assert_eq!(list(&Replay::new().answer(&line, "", "", 0)).unwrap(), []);
+    }
+
+    #[test]
+    fn sizes_come_from_the_same_single_call() {
+        let line = "zpool list -Hp -o name,guid,health,size,free,readonly";
+        let limit = Duration::from_secs(10);
+        let replay = Replay::new().answer(line, "lone\t7\tONLINE\t100\t60\toff\n", "", 0);
+        let pools = spaces(&replay, limit).unwrap();
+        assert_eq!(pools[0].1, Space { size: Some(100), free: Some(60) });
+        assert_eq!(replay.calls(), [line]);
+        let error = spaces(&Replay::new().times_out(line, false), limit).unwrap_err();
+        assert_eq!(error.kind, Kind::TimedOut(limit));
     }
 }

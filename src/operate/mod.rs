@@ -1,0 +1,3 @@
+//! The operator's commands: what a person types at a machine that runs.
+
+pub mod status;
