@@ -92,7 +92,7 @@ fn ask(player: &Player<'_>, found: &mut Found, line: &str) -> Result<()> {
 
 /// Everything, as a table in Markdown. Throughput is compared, so the ratio is that of the times the
 /// other way round.
-fn table(found: &Found) -> String {
+fn table(found: &[(String, f64)]) -> String {
     let series = |name: &str| {
         Series(found.iter().filter(|(other, _)| other == name).map(|(_, number)| *number).collect())
     };
