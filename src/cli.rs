@@ -88,7 +88,7 @@ fn on_host(invocation: &Invocation, host: &dyn Host, console: &mut Console<'_>) 
     let lock = match (act && task.is_alone()).then(|| host.lock()).transpose() {
         Ok(lock) => lock,
         Err(error) if error.kind == Kind::Busy => {
-            console.finding(&Finding::new(Code::E05, "another nanozfs is at work on this machine"));
+            console.finding(&Finding::busy(&error));
             return Exit::Busy;
         }
         Err(error) => {

@@ -1,4 +1,5 @@
-//! The power goes at every effect of every story, and every effect fails once; see `lab::cuts`.
+//! The power goes at every effect of every story, every effect fails once, and in upgrades every
+//! one hangs once; see `lab::cuts`.
 
 use std::io;
 use std::path::Path;
@@ -27,6 +28,10 @@ fn main() -> io::Result<ExitCode> {
         report.cuts,
         report.survived,
         stories.len()
+    );
+    println!(
+        "hangs: {} tried, {} outlasted, {} of them restarted by the guard",
+        report.hangs, report.outlasted, report.guarded
     );
     println!("errors: {} tried, {} endured, {took:.0} s", report.errors, report.endured);
     Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

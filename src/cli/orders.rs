@@ -50,7 +50,10 @@ impl Task {
             Task::Settle | Task::Guard(_) => false,
             // It changes nothing.
             Task::Status(_) => false,
-            Task::Upgrade(order) => order.acts() && order.verb != Some(Verb::Commit),
+            // These take the lock by themselves, too: one waits for its turn, one for an answer.
+            Task::Upgrade(order) => {
+                order.acts() && !matches!(order.verb, Some(Verb::Commit | Verb::Prune))
+            }
         }
     }
 
@@ -108,5 +111,6 @@ fn upgrade(invocation: &Invocation) -> Result<Order, String> {
     };
     let (force, reboot) = (invocation.option("force"), invocation.option("reboot"));
     let order = Order::parse(&invocation.operands)?;
-    Ok(Order { force: force.is_some(), reboot: reboot.is_some(), progress_fd, ..order })
+    let yes = invocation.option("yes").is_some();
+    Ok(Order { force: force.is_some(), reboot: reboot.is_some(), yes, progress_fd, ..order })
 }

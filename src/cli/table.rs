@@ -208,7 +208,8 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 const UPGRADE_OPTIONS: &[CommandOption] = &[
-    CommandOption::new("force", "", "Try an image again that failed a trial."),
+    CommandOption::new("force", "", "Try again what failed; prune what rollback needs."),
+    CommandOption::new("yes", "", "Prune without a question.").short('y'),
     CommandOption::new("reboot", "", "Restart the machine when all is ready."),
     CommandOption::new("progress-fd", "fd", "Report progress there, as lines of JSON."),
 ];

@@ -14,8 +14,8 @@ use std::time::Duration;
 use super::command::{self, Consume, Runner, System};
 use super::programs::{databases, zfs, zpool};
 use super::{
-    Database, Drives, Error, Files, Host, Import, Inventory, Kind, Lock, Mount, MountRequest,
-    RealFiles, Result, Services, Snapshots, Source,
+    Database, Drives, Error, Files, Holder, Host, Import, Inventory, Kind, Lock, Mount,
+    MountRequest, RealFiles, Result, Services, Snapshots, Source,
 };
 use crate::format::manifest::Packing;
 use crate::format::zfs::Dataset;
@@ -26,6 +26,9 @@ use crate::sys;
 const POLL: Duration = Duration::from_millis(100);
 /// What the lock is taken on: there in every mode of the system, and read-only is enough.
 const EXECUTABLE: &str = "/sbin/nanozfs";
+/// The kernel environment variable that says who holds the lock: it can be written to when every
+/// file system is read-only.
+const HOLDER: &str = "nanozfs.lock";
 
 /// FreeBSD, by system calls and the programs of the base system.
 pub struct FreeBsd {
@@ -72,6 +75,39 @@ fn failed(error: &io::Error) -> Error {
 struct Held(#[allow(dead_code, reason = "held for its drop")] sys::lock::Lock);
 
 impl Lock for Held {}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The lock itself goes after this.
+        if let Err(error) = sys::kenv::unset(HOLDER) {
+            log::debug!("{error}");
+        }
+    }
+}
+
+impl FreeBsd {
+    /// Leaves a note for whoever wants the lock next.
+    fn note_holder(&self) {
+        let words: Vec<String> =
+            std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        let words = words.iter().map(String::as_str);
+        let holder = Holder::new(std::process::id(), self.uptime(), words);
+        if let Err(error) = sys::kenv::set(HOLDER, &holder.encode()) {
+            log::debug!("{error}");
+        }
+    }
+
+    /// Who holds the lock, in words.
+    fn holder(&self) -> String {
+        let holder = self.kenv(HOLDER).and_then(|text| Holder::parse(&text));
+        // One that has ended has left its note, and the one at work none yet.
+        let holder = holder.filter(|holder| sys::process::is_alive(holder.process));
+        holder.map_or_else(
+            || "it has not said which".to_owned(),
+            |holder| holder.words(self.uptime()),
+        )
+    }
+}
 
 impl Host for FreeBsd {
     fn files(&self) -> &dyn Files {
@@ -181,9 +217,12 @@ impl Host for FreeBsd {
 
     fn lock(&self) -> Result<Box<dyn Lock>> {
         match sys::lock::Lock::acquire(Path::new(EXECUTABLE)) {
-            Ok(lock) => Ok(Box::new(Held(lock))),
-            Err(error @ sys::lock::LockError::Busy { .. }) => {
-                Err(Error::new(Kind::Busy, "lock", error.to_string()))
+            Ok(lock) => {
+                self.note_holder();
+                Ok(Box::new(Held(lock)))
+            }
+            Err(sys::lock::LockError::Busy { .. }) => {
+                Err(Error::new(Kind::Busy, "lock", self.holder()))
             }
             Err(error) => Err(Error::new(Kind::Refused, "lock", error.to_string())),
         }

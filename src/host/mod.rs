@@ -11,6 +11,7 @@ mod error;
 mod files;
 #[cfg(target_os = "freebsd")]
 mod freebsd;
+mod holder;
 mod input;
 mod inventory;
 #[cfg(target_os = "freebsd")]
@@ -33,6 +34,7 @@ pub use error::{Error, Kind, Result};
 pub use files::{Attributes, FileKind, Files, RealFiles, Stat, Timestamp, found};
 #[cfg(target_os = "freebsd")]
 pub use freebsd::FreeBsd;
+pub use holder::Holder;
 pub use input::Input;
 pub use inventory::Inventory;
 pub use services::{Ended, Interface, Services};
@@ -108,7 +110,8 @@ pub trait Host: Send + Sync {
     // -- acting -----------------------------------------------------------------------------------
 
     /// Keeps every other nanozfs from acting on this machine while the guard lives.
-    /// [`Kind::Busy`] when another one holds it. Leaves nothing on disk.
+    /// [`Kind::Busy`] when another one holds it; the error says who that is, as far as it is known.
+    /// Leaves nothing on disk.
     fn lock(&self) -> Result<Box<dyn Lock>>;
 
     /// Imports pools, side by side, one answer each in the order of `imports`. Mounts nothing and

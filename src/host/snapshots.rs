@@ -41,7 +41,8 @@ pub trait Snapshots: Send + Sync {
     /// exist.
     fn properties(&self, root: &str) -> Result<Vec<Property>>;
 
-    /// Destroys a dataset with everything below it, or a snapshot. Refused while a clone elsewhere
-    /// depends on it. One transaction for each dataset: running it again goes on with it.
+    /// Destroys a dataset with everything below it, or a snapshot with those of its name below it.
+    /// Refused while a clone elsewhere depends on it. One transaction for each dataset, or one for
+    /// all snapshots: running it again goes on with it.
     fn destroy(&self, name: &str) -> Result<()>;
 }

@@ -10,6 +10,7 @@ use super::machine::{Scheme, Top, Trouble};
 use super::slots::image_tree;
 use super::statement::{DiskTrouble, Start, Statement, TopWords, Where};
 use super::tree::{Thing, plain};
+use crate::host::Holder;
 
 /// The lab's hostid for a host of this name.
 fn hostid(name: &str) -> u32 {
@@ -118,6 +119,12 @@ impl Inner {
             }
             Statement::DefaultRoute(there) => self.machine.default_route = *there,
             Statement::Wait(time) => self.time_passes(*time),
+            Statement::Answer(line) => self.machine.answers.push(line.clone()),
+            Statement::AtWork(None) => self.machine.at_work = None,
+            Statement::AtWork(Some((process, words))) => {
+                let words = words.iter().map(String::as_str);
+                self.machine.at_work = Some(Holder::new(*process, self.machine.uptime, words));
+            }
             Statement::Mend => {
                 self.machine.faults.clear();
                 for disk in &mut self.machine.disks {

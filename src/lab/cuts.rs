@@ -41,6 +41,12 @@ pub struct Report {
     pub errors: usize,
     /// Those after which everything was as it should be.
     pub endured: usize,
+    /// Effects that were tried without an answer.
+    pub hangs: usize,
+    /// Those after which everything was as it should be.
+    pub outlasted: usize,
+    /// Those of them in which the guard of a trial restarted the machine.
+    pub guarded: usize,
     /// What was not as it should be, one line each.
     pub failures: Vec<String>,
 }
@@ -51,6 +57,9 @@ impl Report {
         self.survived += other.survived;
         self.errors += other.errors;
         self.endured += other.endured;
+        self.hangs += other.hangs;
+        self.outlasted += other.outlasted;
+        self.guarded += other.guarded;
         self.failures.extend(other.failures);
     }
 }
@@ -234,7 +243,7 @@ impl Scene<'_> {
         let at = lab.effects().last().map_or_else(String::new, |last| format!(" (after {last})"));
         let wrong = |why: String| Ok(Some(format!("{why}{at}")));
         match end {
-            End::Cut | End::Exit(_) => {}
+            End::Cut | End::Hung | End::Exit(_) => {}
             End::Panic(message) => return wrong(format!("it panicked: {message}")),
         }
         lab.power_cut(cut)?;

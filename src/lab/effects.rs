@@ -18,6 +18,10 @@ use crate::host::{Error, Kind};
 #[derive(Clone, Copy, Debug)]
 pub struct PowerCut;
 
+/// The panic payload of a run that never comes back: a write that the drive does not answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Hung;
+
 /// What becomes of writes that were not synced when the power goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
@@ -98,6 +102,9 @@ pub enum Plan {
     CutAt(u64),
     /// The effect with this number fails.
     FailAt(u64, i32),
+    /// The effect with this number does not come back: a program until its time is over, anything
+    /// else for ever.
+    HangAt(u64),
 }
 
 /// One run of nanozfs, from [`super::Lab::begin`] on.
@@ -190,6 +197,7 @@ impl Inner {
         }
         let planned = match self.run.plan {
             Plan::FailAt(at, errno) if at == number => Some(Failure::Errno(errno)),
+            Plan::HangAt(at) if at == number => Some(Failure::Hang),
             _ => None,
         };
         let fault = || self.machine.faults.iter().find(|fault| effect.is_hit(&fault.at));
@@ -202,6 +210,7 @@ impl Inner {
     pub(crate) fn gate_io(&mut self, effect: Effect) -> io::Result<()> {
         match self.gate(effect) {
             None => Ok(()),
+            Some(Failure::Hang) if self.is_planned_hang() => self.hang(),
             Some(failure) => Err(io::Error::from_raw_os_error(failure.errno())),
         }
     }
@@ -211,8 +220,19 @@ impl Inner {
         let doing = effect.to_string();
         match self.gate(effect) {
             None => Ok(()),
+            Some(Failure::Hang) if self.is_planned_hang() && limit.is_zero() => self.hang(),
             Some(failure) => Err(self.failed(&failure, &doing, limit)),
         }
+    }
+
+    /// The last effect is the one that was to hang.
+    fn is_planned_hang(&self) -> bool {
+        matches!(self.run.plan, Plan::HangAt(at) if at == self.run.done.len() as u64)
+    }
+
+    /// This run never comes back; what else is on the machine goes on.
+    fn hang<T>(&mut self) -> T {
+        std::panic::resume_unwind(Box::new(Hung))
     }
 
     /// What became of running `program`, if anything is wrong with it.
@@ -228,6 +248,11 @@ impl Inner {
             Failure::Errno(errno) => Error::io(doing, &io::Error::from_raw_os_error(*errno)),
             Failure::Hang => {
                 self.machine.uptime += limit;
+                let guarded = self.machine.guard.is_some_and(|at| at <= self.machine.uptime);
+                if guarded && self.is_planned_hang() {
+                    // Nobody waits longer than the guard of a trial.
+                    return self.hang();
+                }
                 let why = format!("no answer within {} s", limit.as_secs());
                 Error::new(Kind::TimedOut(limit), doing, why)
             }

@@ -210,6 +210,14 @@ impl Words {
             }
             "default-route" => Statement::DefaultRoute(self.next("yes or no")? == "yes"),
             "wait" => Statement::Wait(time(&self.next("a time")?)?),
+            "answer" => Statement::Answer(self.next("the answer")?),
+            "at-work" => Statement::AtWork(match self.next("a process, or nobody")?.as_str() {
+                "nobody" => None,
+                word => {
+                    let process = word.parse().map_err(|_| format!("{word}: not a process"))?;
+                    Some((process, std::mem::take(&mut self.plain).into()))
+                }
+            }),
             "mend" => Statement::Mend,
             "boot" => Statement::Boot,
             "single-user" => Statement::SingleUser,

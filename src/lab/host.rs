@@ -126,10 +126,14 @@ impl Host for Lab {
     }
 
     fn lock(&self) -> Result<Box<dyn Lock>> {
-        let held = Lab::lock(self).run.lock.clone();
+        let inner = Lab::lock(self);
+        if let Some(holder) = &inner.machine.at_work {
+            let who = holder.words(inner.machine.uptime);
+            return Err(Error::new(Kind::Busy, "lock", who));
+        }
+        let held = inner.run.lock.clone();
         if held.swap(true, Ordering::SeqCst) {
-            let why = "another nanozfs is at work";
-            return Err(Error::new(Kind::Busy, "lock this machine", why));
+            return Err(Error::new(Kind::Busy, "lock", "it has not said which"));
         }
         Ok(Box::new(LabLock(held)))
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::effects::Fault;
 use super::slots::Pending;
 use super::unsynced::Unsynced;
-use crate::host::{Attributes, FileKind, Mount};
+use crate::host::{Attributes, FileKind, Holder, Mount};
 
 /// Seconds since 1970 when the lab's clock starts: files and labels get times from here on.
 pub const EPOCH: i64 = 1_700_000_000;
@@ -63,6 +63,11 @@ pub struct Machine {
     pub guard: Option<Duration>,
     /// Somebody asked for a restart: it happens when what runs is at its end.
     pub restarting: bool,
+    /// Another nanozfs that is at work.
+    #[serde(default)]
+    pub at_work: Option<Holder>,
+    /// What somebody at the terminal answers, question by question.
+    pub answers: Vec<String>,
 }
 
 impl Default for Machine {
@@ -91,6 +96,8 @@ impl Default for Machine {
             default_route: false,
             guard: None,
             restarting: false,
+            at_work: None,
+            answers: Vec::new(),
         }
     }
 }

@@ -46,7 +46,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use disks::OsDrive;
 use effects::Run;
-pub use effects::{Cut, Failure, Fault, Plan, PowerCut, Target};
+pub use effects::{Cut, Failure, Fault, Hung, Plan, PowerCut, Target};
 use machine::Machine;
 pub use state::State;
 pub use tree::Thing;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::effects::Effect;
 use super::statement::Statement;
 use super::story::{self, Story};
-use super::{Lab, Plan, PowerCut};
+use super::{Hung, Lab, Plan, PowerCut};
 
 /// The common appliance, in the language of the stories.
 pub const STANDARD: &str = include_str!("standard.story");
@@ -36,6 +36,8 @@ pub(crate) enum End {
     Exit(u8),
     /// The power went.
     Cut,
+    /// It never comes back.
+    Hung,
     /// It panicked.
     Panic(String),
 }
@@ -96,6 +98,20 @@ pub(crate) fn tell(lab: &Lab, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Switches the common appliance on and imports its pool.
+#[cfg(test)]
+pub(crate) fn with_pool(lab: &Lab) {
+    use crate::host::{Host, Import};
+    lab.power_on().expect("the power comes on");
+    let import = Import {
+        name: "tank".to_owned(),
+        guid: 7_301_950_118_427_365_042,
+        devices: ["ada1", "ada2", "ada3"].iter().map(|disk| format!("/dev/{disk}")).collect(),
+        limit: Duration::from_secs(20),
+    };
+    lab.import(&[import]).remove(0).expect("the pool is imported");
+}
+
 /// Runs nanozfs on the machine: how it ended, and what it printed.
 pub(crate) fn run(lab: &Lab, words: &[String], under_rc: bool, plan: Plan) -> (End, String) {
     lab.begin(plan);
@@ -106,6 +122,7 @@ pub(crate) fn run(lab: &Lab, words: &[String], under_rc: bool, plan: Plan) -> (E
     let end = match ended {
         Ok(code) => End::Exit(code),
         Err(payload) if payload.is::<PowerCut>() => End::Cut,
+        Err(payload) if payload.is::<Hung>() => End::Hung,
         Err(payload) => {
             let text = payload.downcast_ref::<String>().cloned();
             let text = text.or_else(|| payload.downcast_ref::<&str>().map(|s| (*s).to_owned()));
@@ -223,6 +240,7 @@ impl<'a> Player<'a> {
                 Ok(())
             }
             End::Cut => Err("the power went".to_owned()),
+            End::Hung => Err("nanozfs hangs".to_owned()),
             End::Panic(message) => Err(format!("nanozfs panicked: {message}")),
         }
     }
@@ -297,6 +315,10 @@ fn event_of(statement: &Statement) -> Option<String> {
         Statement::Swap { device, serial } => {
             format!("another OS drive is plugged in: {device}, serial {serial}")
         }
+        Statement::AtWork(Some((process, words))) => {
+            format!("meanwhile, process {process}: {}", words.join(" "))
+        }
+        Statement::AtWork(None) => "that process has ended".to_owned(),
         Statement::Mend => "everything is mended".to_owned(),
         _ => return None,
     })

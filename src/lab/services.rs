@@ -78,6 +78,13 @@ impl Services for Lab {
         false
     }
 
+    /// What the story has somebody answer next.
+    fn ask(&self, _question: &str) -> Option<String> {
+        let mut inner = Lab::lock(self);
+        let answers = &mut inner.machine.answers;
+        (!answers.is_empty()).then(|| answers.remove(0))
+    }
+
     fn detach(&self) {}
 
     fn now(&self) -> i64 {
@@ -110,5 +117,6 @@ impl Inner {
     pub(crate) fn services_stop(&mut self) {
         self.machine.guard = None;
         self.machine.restarting = false;
+        self.machine.at_work = None;
     }
 }

@@ -143,6 +143,23 @@ impl Inner {
         Ok(())
     }
 
+    /// Bytes of the files that none of the other file systems has as they are in this one.
+    fn bytes_only_in(&self, tree: &str, others: &[&String]) -> u64 {
+        let top = self.root.join(tree);
+        let same = |path: &Path, length: u64| {
+            others.iter().any(|other| {
+                let other = self.root.join(other).join(path);
+                std::fs::symlink_metadata(&other).is_ok_and(|one| one.len() == length)
+                    && std::fs::read(&other).ok() == std::fs::read(top.join(path)).ok()
+            })
+        };
+        let files = tree::paths(&top).unwrap_or_default().into_iter().filter_map(|path| {
+            let found = std::fs::symlink_metadata(top.join(&path)).ok()?;
+            found.is_file().then_some((path, found.len()))
+        });
+        files.filter(|(path, length)| !same(path, *length)).map(|(_, length)| length).sum()
+    }
+
     fn zfs_list_snapshots(&mut self, root: &str) -> Result<Vec<Snapshot>> {
         let doing = format!("/sbin/zfs list -Hp -r -t snapshot {root}");
         let mut text = String::new();
@@ -151,8 +168,12 @@ impl Inner {
             if !Path::new(&dataset.name).starts_with(root) {
                 continue;
             }
-            for one in &dataset.snapshots {
-                text.push_str(&format!("{}@{}\t{}\t0\n", dataset.name, one.name, one.taken));
+            for (at, one) in dataset.snapshots.iter().enumerate() {
+                let before = at.checked_sub(1).and_then(|at| dataset.snapshots.get(at));
+                let after = dataset.snapshots.get(at + 1).map_or(&dataset.tree, |next| &next.tree);
+                let others = before.map(|one| &one.tree).into_iter().chain([after]);
+                let used = self.bytes_only_in(&one.tree, &others.collect::<Vec<_>>());
+                text.push_str(&format!("{}@{}\t{}\t{used}\n", dataset.name, one.name, one.taken));
             }
         }
         let text = self.answer("zfs", &doing, LIST_LIMIT, text)?;
@@ -426,7 +447,10 @@ impl Inner {
             };
             return command.fails(what);
         }
-        let inside = |one: &str| renamed(one, name, "").is_some();
+        let inside = |one: &str| match (name.split_once('@'), one.split_once('@')) {
+            (Some((top, own)), Some((of, other))) => own == other && renamed(of, top, "").is_some(),
+            _ => renamed(one, name, "").is_some(),
+        };
         let pools = self.machine.pools.iter().filter(|pool| pool.imported);
         let all: Vec<&Dataset> = pools.flat_map(|pool| &pool.datasets).collect();
         let depends = |one: &&&Dataset| {
@@ -441,9 +465,12 @@ impl Inner {
                 clone.name
             ));
         }
-        if name.contains('@') {
+        if let Some((_, own)) = name.split_once('@') {
+            let snapshots = all.iter().filter(|one| one.snapshots.iter().any(|s| s.name == own));
+            let names = snapshots.map(|one| format!("{}@{own}", one.name));
+            let names: Vec<String> = names.filter(|one| inside(one)).collect();
             self.transaction("zfs destroy", name)?;
-            return command.told(self.forget_dataset(name));
+            return names.iter().try_for_each(|one| command.told(self.forget_dataset(one)));
         }
         let mut doomed: Vec<String> =
             all.iter().map(|one| one.name.clone()).filter(|one| inside(one)).collect();

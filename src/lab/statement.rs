@@ -83,6 +83,11 @@ pub enum Statement {
     DefaultRoute(bool),
     /// `wait 600s`: time passes, and nobody does anything.
     Wait(Duration),
+    /// `at-work 812 nanozfs upgrade install gate.nzr`: this process holds the lock from now on;
+    /// `at-work nobody`: no more.
+    AtWork(Option<(u32, Vec<String>)>),
+    /// `answer yes`: what somebody types at the next question.
+    Answer(String),
     /// `mend`: nothing is wrong any more.
     Mend,
     /// `boot`: power on, and what rc does.

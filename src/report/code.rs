@@ -188,6 +188,8 @@ codes! {
         unchanged "both slots", next "nanozfs upgrade status";
     E78 Note "The system on trial is not healthy.",
         unchanged "the data of before the trial", next "nanozfs upgrade status";
+    E79 Note "Something that is kept is needed still, or could not be destroyed.",
+        unchanged "the live data", next "nanozfs upgrade kept";
 }
 
 impl Code {

@@ -27,6 +27,12 @@ impl Finding {
         Finding::new(code, format!("{what}: {}", error.why)).detail("command", &error.doing)
     }
 
+    /// Another nanozfs acts on this machine; the error says which.
+    pub fn busy(error: &Error) -> Self {
+        let what = format!("another nanozfs is at work on this machine: {}", error.why);
+        Finding::new(Code::E05, what)
+    }
+
     /// With one more line.
     #[must_use]
     pub fn detail(mut self, word: &'static str, text: impl Into<String>) -> Self {

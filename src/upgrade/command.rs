@@ -3,7 +3,7 @@
 use super::journal::Phase;
 use super::machine::Verdict;
 use super::summary::{capital, ended, summary};
-use super::{install, select, settle, switch, trial};
+use super::{install, kept, select, settle, switch, trial};
 use crate::boot::Boot;
 use crate::cli::CommandVerb;
 use crate::report::{Code, Exit, Finding};
@@ -27,11 +27,17 @@ pub enum Verb {
     Cancel,
     /// Shows how earlier switches ended.
     Log,
+    /// Lists the data that are kept.
+    Kept,
+    /// Compares what is kept with the live data.
+    Compare,
+    /// Destroys what is kept.
+    Prune,
 }
 
 impl Verb {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Verb; 8] = [
+    pub const ALL: [Verb; 11] = [
         Verb::Info,
         Verb::Install,
         Verb::Arm,
@@ -40,6 +46,9 @@ impl Verb {
         Verb::Rollback,
         Verb::Cancel,
         Verb::Log,
+        Verb::Kept,
+        Verb::Compare,
+        Verb::Prune,
     ];
 
     /// How it is typed, and what it does in one line.
@@ -63,6 +72,15 @@ impl Verb {
             }
             Verb::Cancel => CommandVerb::new("cancel", "", "Call off what is armed."),
             Verb::Log => CommandVerb::new("log", "", "Show how earlier switches ended."),
+            Verb::Kept => CommandVerb::new("kept", "", "List the data that are kept."),
+            Verb::Compare => CommandVerb::new(
+                "compare",
+                "ID",
+                "Show how what is kept differs from what is live.",
+            ),
+            Verb::Prune => {
+                CommandVerb::new("prune", "ID ...", "Destroy what is kept, after a question.")
+            }
         }
     }
 }
@@ -74,7 +92,11 @@ pub struct Order {
     pub verb: Option<Verb>,
     /// The release: a path, or `-` for standard input.
     pub file: Option<String>,
-    /// Try an image again that failed a trial.
+    /// What is kept, by its ids.
+    pub ids: Vec<String>,
+    /// Nobody is asked.
+    pub yes: bool,
+    /// Try an image again that failed a trial; prune what a rollback would go back to.
     pub force: bool,
     /// Restart the machine when that leads on.
     pub reboot: bool,
@@ -93,6 +115,19 @@ impl Order {
         let known = Verb::ALL.into_iter().find(|verb| verb.line().name == first);
         let (verb, name, file) = match known.map(|verb| (verb, verb.line())) {
             Some((verb, line)) if line.operands.is_empty() => (Some(verb), line.name, rest),
+            Some((verb @ (Verb::Compare | Verb::Prune), line)) => {
+                let name = line.name;
+                let ids = rest.to_vec();
+                if ids.is_empty() {
+                    return Err(format!("upgrade {name}: which id? nanozfs upgrade kept"));
+                }
+                let more = ids.get(1).filter(|_| verb == Verb::Compare).cloned();
+                return one_more(
+                    name,
+                    more.as_ref(),
+                    Order { verb: Some(verb), ids, ..Order::default() },
+                );
+            }
             Some((verb, line)) => {
                 let name = line.name;
                 let file = rest.first().ok_or_else(|| format!("upgrade {name}: which file?"))?;
@@ -111,7 +146,8 @@ impl Order {
 
     /// It changes something, so that nobody else may at the same time.
     pub fn acts(&self) -> bool {
-        !matches!(self.verb, Some(Verb::Info | Verb::Status | Verb::Log))
+        let looks = [Verb::Info, Verb::Status, Verb::Log, Verb::Kept, Verb::Compare];
+        !self.verb.is_some_and(|verb| looks.contains(&verb))
     }
 }
 
@@ -127,17 +163,25 @@ pub fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     let file = order.file.as_deref().unwrap_or("-");
     let exit = match order.verb {
         None => match install::run(boot, file, order) {
-            Exit::Done => switch::arm(boot, order.force),
-            exit => exit,
+            Ok(image) => switch::arm(boot, order.force, Some(image)),
+            Err(exit) => exit,
         },
         Some(Verb::Info) => install::info(boot, file),
-        Some(Verb::Install) => install::run(boot, file, order),
-        Some(Verb::Arm) => switch::arm(boot, order.force),
+        Some(Verb::Install) => match install::run(boot, file, order) {
+            Ok(_) => Exit::Done,
+            Err(exit) => exit,
+        },
+        Some(Verb::Arm) => switch::arm(boot, order.force, None),
         Some(Verb::Status) => return status(boot),
         Some(Verb::Commit) => settle::keep(boot),
         Some(Verb::Rollback) => switch::rollback(boot),
         Some(Verb::Cancel) => switch::cancel(boot),
         Some(Verb::Log) => return log(boot),
+        Some(Verb::Kept) => return kept::list(boot),
+        Some(Verb::Compare) => {
+            return kept::compare(boot, order.ids.first().map_or("", String::as_str));
+        }
+        Some(Verb::Prune) => return kept::prune(boot, order),
     };
     if exit == Exit::Done && boot.act {
         restart(boot, order);
@@ -240,5 +284,11 @@ mod tests {
         assert_eq!(order("install"), Err("upgrade install: which file?".to_owned()));
         assert_eq!(order("arm now"), Err("upgrade arm: what is now?".to_owned()));
         assert!(order("").is_err());
+        let ids = |words: &str| words.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let two = Order { verb: Some(Verb::Prune), ids: ids("A B"), ..Order::default() };
+        assert_eq!(order("prune A B"), Ok(two));
+        assert_eq!(order("compare A B"), Err("upgrade compare: what is B?".to_owned()));
+        let why = "upgrade prune: which id? nanozfs upgrade kept";
+        assert_eq!(order("prune"), Err(why.to_owned()));
     }
 }

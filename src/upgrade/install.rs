@@ -63,7 +63,11 @@ pub fn info(boot: &mut Boot<'_, '_>, file: &str) -> Exit {
     if let Some(past) = journal.failure(&digest) {
         boot.find(switch::failed_before(&past.why, &past.image));
     }
-    match fits && !untrusted {
+    let unfit = switch::unfit(boot, &started);
+    if let Some(why) = &unfit {
+        boot.find(Finding::new(Code::E75, why.clone()));
+    }
+    match fits && !untrusted && unfit.is_none() {
         true => {
             boot.console.say("this machine takes it");
             Exit::Done
@@ -73,16 +77,26 @@ pub fn info(boot: &mut Boot<'_, '_>, file: &str) -> Exit {
 }
 
 /// `upgrade install`: checks a release, and writes it into the slot that is not running. Until the
-/// last check is passed, that slot holds nothing that starts.
-pub fn run(boot: &mut Boot<'_, '_>, file: &str, order: &Order) -> Exit {
-    let Some((started, pool, mut journal)) = switch::ready(boot) else { return Exit::Failed };
-    let Some(mut input) = open(boot, file) else { return Exit::Failed };
+/// last check is passed, that slot holds nothing that starts. What was written, or would be.
+///
+/// When the order goes on to arm the slot, whatever would keep it from that is refused here, before
+/// the first byte.
+///
+/// # Errors
+///
+/// The exit code; what is wrong is a finding.
+pub fn run(boot: &mut Boot<'_, '_>, file: &str, order: &Order) -> Result<Image, Exit> {
+    let (started, pool, mut journal) = switch::ready(boot).ok_or(Exit::Failed)?;
+    if !can_be_tried(boot, &started, order) {
+        return Err(Exit::Failed);
+    }
+    let mut input = open(boot, file).ok_or(Exit::Failed)?;
     let keys = keys(boot);
     let mut release = match Release::open(&mut *input, &keys, boot.config.require_signature) {
         Ok(release) => release,
         Err(refusal) => {
             boot.find(refused(file, &refusal));
-            return Exit::Failed;
+            return Err(Exit::Failed);
         }
     };
     let manifest = release.manifest.clone();
@@ -90,50 +104,50 @@ pub fn run(boot: &mut Boot<'_, '_>, file: &str, order: &Order) -> Exit {
     if let Some(past) = journal.failure(&digest).filter(|_| !order.force) {
         let again = format!("nanozfs upgrade install --force {file}");
         boot.find(switch::failed_before(&past.why, &past.image).next(again));
-        return Exit::Failed;
+        return Err(Exit::Failed);
     }
     if !fits(boot, &started, &manifest) || !room(boot, &started, &manifest) {
-        return Exit::Failed;
+        return Err(Exit::Failed);
     }
-    let Some(target) = target(boot, &started) else { return Exit::Failed };
+    let target = target(boot, &started).ok_or(Exit::Failed)?;
     let root = format!("{}/{}", pool.name, boot.config.dataset);
     if !room_for_snapshots(boot, &root, &pool) {
-        return Exit::Failed;
+        return Err(Exit::Failed);
     }
+    let image =
+        Image { name: manifest.name.clone(), version: manifest.version.to_string(), digest };
     let (name, slot) = (format!("{} {}", manifest.name, manifest.version), target.role.name());
     if !boot.act {
         let whole = &target.whole;
         boot.console
             .say(&format!("would write {name} to {slot} ({whole}), {} bytes", manifest.size));
-        return Exit::Done;
+        return Ok(image);
     }
     // The drive's marks first: nothing may lead to a slot that is being written.
     let mut started = started;
     let actions = select::settle(&started.selection, started.running);
     if !trial::change(boot, &mut started, &actions) {
-        return Exit::Failed;
+        return Err(Exit::Failed);
     }
-    let image =
-        Image { name: manifest.name.clone(), version: manifest.version.to_string(), digest };
     let drive = trial::drive_id(&started.drive).to_owned();
-    let written = Installed { slot: target.role, complete: false, drive, image };
+    let written = Installed { slot: target.role, complete: false, drive, image: image.clone() };
     journal.installed = Some(written.clone());
     if !trial::write(boot, &root, &journal) {
-        return Exit::Failed;
+        return Err(Exit::Failed);
     }
     boot.console.say(&format!("install: writing {name} to {slot} ({})", target.whole));
     match write(boot, &target, &mut release, order) {
         Ok(counts) => {
             journal.installed = Some(Installed { complete: true, ..written });
             if !trial::write(boot, &root, &journal) {
-                return Exit::Failed;
+                return Err(Exit::Failed);
             }
             let (new, same) = (megabytes(counts.written), megabytes(counts.spared));
             boot.console.say(&format!(
                 "install: {name} is in {slot}: {new} MB written, {same} MB were there already; \
                  read back and checked"
             ));
-            Exit::Done
+            Ok(image)
         }
         Err(failed) => {
             after_failure(boot, &root, &mut journal, &written, &failed);
@@ -143,9 +157,19 @@ pub fn run(boot: &mut Boot<'_, '_>, file: &str, order: &Order) -> Exit {
                 Left::Unknown => Code::E67,
             };
             boot.find(Finding::new(code, format!("{slot}: {}", failed.why)));
-            Exit::Failed
+            Err(Exit::Failed)
         }
     }
+}
+
+/// Whether what is written could be tried then. Written by itself it may be, with a word about it.
+fn can_be_tried(boot: &mut Boot<'_, '_>, started: &Started, order: &Order) -> bool {
+    let Some(why) = switch::unfit(boot, started) else { return true };
+    match order.verb {
+        Some(_) => boot.console.say(&format!("install: this machine could not try it: {why}")),
+        None => boot.find(Finding::new(Code::E75, why)),
+    }
+    order.verb.is_some()
 }
 
 /// A slot that was not touched holds what it held.

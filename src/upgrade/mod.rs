@@ -15,6 +15,7 @@ pub mod guard;
 pub mod health;
 pub mod install;
 pub mod journal;
+pub mod kept;
 pub mod machine;
 #[cfg(feature = "maker")]
 pub mod make;

@@ -101,7 +101,7 @@ fn give_up(boot: &mut Boot<'_, '_>, slot: &str, problems: &[Check]) -> Exit {
 pub fn keep(boot: &mut Boot<'_, '_>) -> Exit {
     let lock = match boot.act.then(|| boot.host.lock()).transpose() {
         Err(error) if error.kind == Kind::Busy => {
-            boot.find(Finding::new(Code::E05, "another nanozfs is at work on this machine"));
+            boot.find(Finding::busy(&error));
             return Exit::Busy;
         }
         lock => lock,

@@ -1,7 +1,7 @@
 //! Leading the machine to the other slot, and calling that off: `upgrade arm`, `cancel`, `rollback`.
 
-use super::data::Goal;
-use super::journal::{Data, End, Image, Journal, Phase, Switch};
+use super::data::{self, Goal};
+use super::journal::{Data, End, Image, Installed, Journal, Past, Phase, Switch};
 use super::machine::{self, Decision, Verdict};
 use super::select;
 use super::trial::{self, Started};
@@ -17,22 +17,25 @@ struct Aim {
 }
 
 /// `upgrade arm`: the next boot tries what is installed in the other slot. Takes the snapshots that
-/// lead back first, and marks the slot last. `force` tries an image again that failed.
-pub fn arm(boot: &mut Boot<'_, '_>, force: bool) -> Exit {
+/// lead back first, and marks the slot last. `force` tries an image again that failed. With `-n`
+/// the slot holds `shown`, where that is what an install would have written.
+pub fn arm(boot: &mut Boot<'_, '_>, force: bool, shown: Option<Image>) -> Exit {
     let Some((mut started, pool, journal)) = ready(boot) else { return Exit::Failed };
     let other = select::opposite(started.running);
-    let Some(installed) = journal.startable(other, trial::drive_id(&started.drive)) else {
+    let installed = journal.startable(other, trial::drive_id(&started.drive));
+    let installed = installed.map(|one| one.image.clone());
+    let Some(image) = shown.filter(|_| !boot.act).or(installed) else {
         let what = format!("{}: nothing was installed in it that could be tried", other.name());
         boot.find(Finding::new(Code::E68, what));
         return Exit::Failed;
     };
-    if let Some(past) = journal.failure(&installed.image.digest).filter(|_| !force) {
+    if let Some(past) = journal.failure(&image.digest).filter(|_| !force) {
         boot.find(
             failed_before(past.why.as_str(), &past.image).next("nanozfs upgrade arm --force"),
         );
         return Exit::Failed;
     }
-    let aim = Aim { image: installed.image.clone(), data: Data::Keep };
+    let aim = Aim { image, data: Data::Keep };
     lead(boot, &mut started, &pool, journal, aim)
 }
 
@@ -55,24 +58,43 @@ pub fn rollback(boot: &mut Boot<'_, '_>) -> Exit {
         return Exit::Failed;
     }
     let other = select::opposite(started.running);
-    let nowhere = |why: String| Finding::new(Code::E76, why);
-    let Some(past) = journal.last_committed().filter(|past| past.to == started.running) else {
-        boot.find(nowhere("no upgrade of this system is remembered".to_owned()));
-        return Exit::Failed;
+    let past = match last_upgrade(&started, &journal) {
+        Ok(past) => past,
+        Err(why) => {
+            boot.find(Finding::new(Code::E76, why));
+            return Exit::Failed;
+        }
     };
-    if let Some(since) = journal.installed.as_ref().filter(|one| one.slot == other) {
-        let image = &since.image;
-        let what = match since.complete {
-            true => format!("{} holds {} {} now", other.name(), image.name, image.version),
-            false => format!("{} was written to since, and holds nothing", other.name()),
-        };
-        boot.find(nowhere(what));
+    // The trial would run with the present data, where those of then are gone.
+    let root = format!("{}/{}", pool.name, boot.config.dataset);
+    let goal = Goal::Restore { id: past.id.clone(), aside: fresh_id(boot, &journal) };
+    if let Err(error) = data::dry_run(boot.host, &root, &goal) {
+        let what = format!("the data of {} cannot be had", past.id);
+        boot.find(Finding::failed(Code::E76, &what, &error).next("nanozfs upgrade kept"));
         return Exit::Failed;
     }
     let before = journal.past.iter().rev().find(|one| one.to == other && one.end == End::Committed);
     let image = before.map(|one| one.image.clone()).unwrap_or_default();
     let aim = Aim { image, data: Data::Restore(past.id.clone()) };
     lead(boot, &mut started, &pool, journal, aim)
+}
+
+/// The upgrade that a rollback undoes.
+///
+/// # Errors
+///
+/// Why there is no way back, in words.
+pub fn last_upgrade<'a>(started: &Started, journal: &'a Journal) -> Result<&'a Past, String> {
+    let other = select::opposite(started.running);
+    let past = journal.last_committed().filter(|past| past.to == started.running);
+    let past = past.ok_or("no upgrade of this system is remembered")?;
+    match journal.installed.as_ref().filter(|one| one.slot == other) {
+        None => Ok(past),
+        Some(Installed { image, complete: true, .. }) => {
+            Err(format!("{} holds {} {} now", other.name(), image.name, image.version))
+        }
+        Some(_) => Err(format!("{} was written to since, and holds nothing", other.name())),
+    }
 }
 
 /// `upgrade cancel`: the next boot is this system again. The snapshots stay.
@@ -175,8 +197,8 @@ fn lead(
     Exit::Done
 }
 
-/// Why the other slot cannot be tried on this machine.
-fn unfit(boot: &Boot<'_, '_>, started: &Started) -> Option<String> {
+/// Why the other slot cannot be tried on this machine, whatever it holds.
+pub fn unfit(boot: &Boot<'_, '_>, started: &Started) -> Option<String> {
     let mesh = boot.host.geom().ok().and_then(|xml| Mesh::parse(&xml).ok())?;
     select::unfit(boot.host, &mesh, &started.drive, &started.selection)
 }

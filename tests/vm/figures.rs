@@ -347,15 +347,15 @@ fn line(text: &mut String, what: &str, nanozfs: &Series, stock: &Series) {
 
 /// A number per pair.
 #[derive(Clone, Debug)]
-struct Series(Vec<f64>);
+pub(crate) struct Series(pub(crate) Vec<f64>);
 
 impl Series {
     /// The two, pair by pair.
-    fn with(&self, other: &Series, of: fn(f64, f64) -> f64) -> Series {
+    pub(crate) fn with(&self, other: &Series, of: fn(f64, f64) -> f64) -> Series {
         Series(self.0.iter().zip(&other.0).map(|(one, other)| of(*one, *other)).collect())
     }
 
-    fn median(&self) -> f64 {
+    pub(crate) fn median(&self) -> f64 {
         let mut all = self.0.clone();
         all.sort_by(f64::total_cmp);
         let at = |index: usize| all.get(index).copied().unwrap_or(f64::NAN);

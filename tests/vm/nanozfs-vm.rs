@@ -11,6 +11,7 @@ mod disk;
 mod drives;
 mod expect;
 mod figures;
+mod figures_upgrade;
 mod maker;
 mod player;
 mod power;
@@ -19,6 +20,7 @@ mod qemu;
 mod record;
 mod shell;
 mod stories;
+mod upgrades;
 mod world;
 
 use std::collections::VecDeque;
@@ -62,9 +64,9 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        [root, executable, "--figures", ..] => {
-            site(root, executable).and_then(|site| figures::all(&site)).map(|()| true)
-        }
+        [root, executable, "--figures", ..] => site(root, executable)
+            .and_then(|site| figures::all(&site).and_then(|()| figures_upgrade::all(&site)))
+            .map(|()| true),
         [root, executable] => all(root, executable, "all", ""),
         [root, executable, which] => all(root, executable, which, ""),
         [root, executable, which, jobs] => all(root, executable, which, jobs),

@@ -76,6 +76,8 @@ pub(crate) struct Player<'a> {
     pub(crate) labels: BTreeMap<PathBuf, Vec<u8>>,
     pub(crate) guest: Option<Guest>,
     pub(crate) last: Last,
+    /// How far the console of this power-on was read.
+    pub(crate) seen: usize,
     pub(crate) played: Played,
 }
 
@@ -97,6 +99,10 @@ pub(crate) fn play(site: &Site, story: &Play) -> Result<Played> {
             }
             Line::Statement(statement) => player.perform(statement),
             Line::RandomCuts(count) => player.random_cuts(*count),
+            Line::Release(version, change) => player.make_release(version, change),
+            Line::StartUntil(word) => player.start_until(word),
+            Line::Again => player.again(),
+            Line::CutsDuring(count, line) => player.cuts_during(*count, line),
             Line::Record(name, command) => player.record(name, command),
             Line::Console(name) => player.record_console(name),
         };
@@ -135,6 +141,7 @@ impl<'a> Player<'a> {
             labels: BTreeMap::new(),
             guest: None,
             last: Last::default(),
+            seen: 0,
             played: Played::default(),
         })
     }

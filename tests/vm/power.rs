@@ -11,7 +11,7 @@ use super::qemu::{Drive, Guest};
 use super::shell::{self, READY};
 
 /// From power-on to the shell, without what a story waits for.
-const BOOT: Duration = Duration::from_secs(240);
+pub(crate) const BOOT: Duration = Duration::from_secs(240);
 /// An orderly shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(120);
 /// What a boot must not come to.
@@ -23,7 +23,7 @@ impl Player<'_> {
     pub(crate) fn boot(&mut self) -> Result<()> {
         self.ready()?;
         self.start("boot")?;
-        self.come_up()
+        self.come_up(0)
     }
 
     /// Power on without rc(8): the shell that init(8) offers starts ours.
@@ -88,30 +88,33 @@ impl Player<'_> {
         Ok(())
     }
 
-    /// Waits for the shell, and plugs in what comes late.
-    pub(crate) fn come_up(&mut self) -> Result<()> {
+    /// Waits for the shell, and plugs in what comes late. The boot is on the console from `from` on.
+    pub(crate) fn come_up(&mut self, from: usize) -> Result<()> {
         let began = Instant::now();
         let guest = self.guest.as_mut().context("it has no power")?;
+        // A shell of before a restart has said so, too.
+        let shell = if from == 0 { 0 } else { guest.commands.length() };
         let mut late: Vec<&mut Disk> =
             self.disks.iter_mut().filter(|disk| disk.attached && !disk.after.is_zero()).collect();
         late.sort_by_key(|disk| disk.after);
         let mut words = vec!["nanozfs: "];
         words.extend(STOPPED);
-        let from = match guest.console.wait(&words, 0, BOOT)? {
+        let first = match guest.console.wait(&words, from, BOOT)? {
             (0, _) => Instant::now(),
             (which, _) => bail!("the boot stopped: {:?}", words.get(which)),
         };
+
         for disk in late {
-            std::thread::sleep(disk.after.saturating_sub(from.elapsed()));
+            std::thread::sleep(disk.after.saturating_sub(first.elapsed()));
             guest.plug(&drive_of(disk, ""))?;
             disk.after = Duration::ZERO;
         }
         let deadline = Instant::now() + BOOT;
         loop {
-            if guest.commands.wait(&[READY], 0, Duration::from_millis(500)).is_ok() {
+            if guest.commands.wait(&[READY], shell, Duration::from_millis(500)).is_ok() {
                 break;
             }
-            if let Ok((which, _)) = guest.console.wait(&STOPPED, 0, Duration::ZERO) {
+            if let Ok((which, _)) = guest.console.wait(&STOPPED, from, Duration::ZERO) {
                 bail!("the boot stopped: {:?}", STOPPED.get(which));
             }
             if Instant::now() > deadline {
@@ -119,11 +122,11 @@ impl Player<'_> {
             }
         }
         self.played.boots.push(began.elapsed());
-        let output = nanozfs_lines(&guest.console.text(0));
+        let output = nanozfs_lines(&guest.console.text(from));
         self.last = Last { output: output.clone(), ..Last::default() };
         self.played.runs.push(output);
         let state = self.sh("kenv -q nanozfs.state")?.output;
-        let console = self.guest.as_ref().map(|guest| guest.console.text(0)).unwrap_or_default();
+        let console = self.guest.as_ref().map(|guest| guest.console.text(from)).unwrap_or_default();
         let other = console.split("nanozfs boot: exit status ").nth(1);
         let other = other.and_then(|rest| rest.split(':').next()?.trim().parse().ok());
         self.last.exit = other.or(match state.trim() {
@@ -143,29 +146,39 @@ impl Player<'_> {
         guest.wait_off(SHUTDOWN)
     }
 
-    /// Power cuts at random moments of a boot.
-    pub(crate) fn random_cuts(&mut self, count: u32) -> Result<()> {
-        self.flush()?;
-        self.booted = true;
+    /// What random moments come from: SEED, so that a run can be repeated, or the time.
+    pub(crate) fn seed(&self) -> Result<u64> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos();
         let seed = match std::env::var("SEED") {
             Ok(word) => word.parse().context("SEED")?,
             Err(_) => (now & 0xffff_ffff) as u64,
         };
         println!("{}: SEED={seed}", self.name);
+        Ok(seed)
+    }
+
+    /// Power cuts at random moments of a boot.
+    pub(crate) fn random_cuts(&mut self, count: u32) -> Result<()> {
+        self.flush()?;
+        self.booted = true;
+        let seed = self.seed()?;
         for round in 0..count {
-            let random = super::hash(&format!("{seed} {round}"));
             self.start("boot")?;
             let guest = self.guest.as_ref().context("it has no power")?;
             // From the kernel's first lines until a little after nanozfs is through.
             guest.console.wait(&["Trying to mount root"], 0, BOOT)?;
-            std::thread::sleep(Duration::from_millis(random % 4000));
+            std::thread::sleep(Duration::from_millis(random(seed, round) % 4000));
             if let Some(guest) = self.guest.take() {
                 guest.cut();
             }
         }
         Ok(())
     }
+}
+
+/// A number for a round.
+pub(crate) fn random(seed: u64, round: u32) -> u64 {
+    super::hash(&format!("{seed} {round}"))
 }
 
 /// The lines of nanozfs on a console, without what others say between them.

@@ -14,6 +14,16 @@ pub(crate) enum Line {
     Statement(Statement),
     /// `vm random-cuts 10`: the power goes at random moments of so many boots.
     RandomCuts(u32),
+    /// `vm release 2.2 CHANGE...`: `/var/tmp/gate-2.2.nzr`, made of the running slot, which the line
+    /// of sh(1) has changed.
+    Release(String, String),
+    /// `vm start WORD...`: power on, until that is on the console.
+    StartUntil(String),
+    /// `vm again`: it restarts by itself, and comes up.
+    Again,
+    /// `vm cuts-during 5 COMMAND...`: the power goes at so many random moments of a command, and the
+    /// machine comes up after each.
+    CutsDuring(u32, String),
     /// `vm record NAME COMMAND...`: what a program prints is kept, as a transcript with this name.
     Record(String, String),
     /// `vm console NAME`: what is on the console from the kernel's last words on is kept.
@@ -52,6 +62,23 @@ fn parse(text: &str) -> Result<Vec<(usize, Line)>> {
         match line.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["vm", "random-cuts", count] => {
                 ours.push((number + 1, Line::RandomCuts(count.parse()?)));
+                rest.push('\n');
+            }
+            ["vm", "release", version, ..] => {
+                let change = line.split_once(version).map_or("", |(_, change)| change.trim());
+                ours.push((number + 1, Line::Release((*version).to_owned(), change.to_owned())));
+                rest.push('\n');
+            }
+            ["vm", "start", word @ ..] => {
+                ours.push((number + 1, Line::StartUntil(word.join(" "))));
+                rest.push('\n');
+            }
+            ["vm", "again"] => {
+                ours.push((number + 1, Line::Again));
+                rest.push('\n');
+            }
+            ["vm", "cuts-during", count, command @ ..] => {
+                ours.push((number + 1, Line::CutsDuring(count.parse()?, command.join(" "))));
                 rest.push('\n');
             }
             ["vm", "record", name, command @ ..] => {

@@ -1,5 +1,6 @@
 //! Services, network and restart of the real machine.
 
+use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -77,6 +78,17 @@ impl Services for FreeBsd {
 
     fn rc_is_running(&self) -> bool {
         super::rc_pid().is_some_and(process::is_alive)
+    }
+
+    fn ask(&self, question: &str) -> Option<String> {
+        let (input, mut output) = (std::io::stdin(), std::io::stderr());
+        if !input.is_terminal() {
+            return None;
+        }
+        write!(output, "{question}").and_then(|()| output.flush()).ok()?;
+        let mut line = String::new();
+        let read = input.lock().read_line(&mut line).ok()?;
+        (read > 0).then_some(line)
     }
 
     fn detach(&self) {

@@ -112,7 +112,7 @@ pub fn properties(runner: &dyn Runner, root: &str) -> Result<Vec<Property>> {
     }
 }
 
-/// Destroys a dataset with everything below it, or a snapshot.
+/// Destroys a dataset with everything below it, or a snapshot with those of its name below it.
 pub fn destroy(runner: &dyn Runner, name: &str) -> Result<()> {
     run(runner, &Command::new(ZFS, DESTROY_LIMIT).args(["destroy", "-r", name])).map(drop)
 }

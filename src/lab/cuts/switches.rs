@@ -5,7 +5,8 @@
 //!
 //! After a cut the machine is left alone with rc: it boots, settles, and does so again until nothing
 //! is under way. On the way each boot must be a normal one; at the end slot and data must be those
-//! of one of the two ends, and everything that was kept before must be there still.
+//! of one of the two ends, and everything that was kept before must be there still, but for what
+//! was to be pruned.
 
 use std::collections::BTreeSet;
 
@@ -68,8 +69,12 @@ pub(super) fn one(story: &Story, root: &Path) -> io::Result<Report> {
 /// Every cut and every error in one run.
 fn explore(scene: &Scene<'_>, report: &mut Report) -> io::Result<()> {
     let lab = scene.copy("usual")?;
-    let kept = snapshots(&lab);
+    let mut kept = snapshots(&lab);
     let (end, _) = scene.run(&lab, Plan::Nothing);
+    if scene.words.iter().any(|word| word == "prune") {
+        // What somebody wants destroyed may go; nothing else.
+        kept = kept.intersection(&snapshots(&lab)).cloned().collect();
+    }
     if !matches!(end, End::Exit(_)) {
         report.failures.push(format!("{}: without a cut: {end:?}", scene.place));
         return Ok(());
@@ -123,8 +128,45 @@ fn explore(scene: &Scene<'_>, report: &mut Report) -> io::Result<()> {
                 }
             }
         }
+        report.hangs += 1;
+        match hang(scene, number as u64, (&ends, &kept), report)? {
+            None => report.outlasted += 1,
+            Some(why) => {
+                let place = scene.place;
+                report.failures.push(format!("{place}: effect {number} hangs: {why}"));
+            }
+        }
     }
     Ok(())
+}
+
+/// One effect gets no answer. A program is given up after its time, and the run goes on; where the
+/// run itself hangs, the guard of a trial restarts the machine, or else a person does.
+fn hang(
+    scene: &Scene<'_>,
+    number: u64,
+    (ends, kept): (&[World], &BTreeSet<String>),
+    report: &mut Report,
+) -> io::Result<Option<String>> {
+    let lab = scene.copy("hang")?;
+    let (end, _) = scene.run(&lab, Plan::HangAt(number));
+    let guard = lab.lock().machine.guard;
+    let cut = match (end, guard) {
+        (End::Exit(code), _) if in_table(code) => Cut::Kept,
+        (End::Hung, Some(deadline)) => {
+            let left = deadline.saturating_sub(lab.lock().machine.uptime);
+            lab.lock().time_passes(left);
+            if !lab.lock().machine.restarting {
+                return Ok(Some("the guard did not restart it".to_owned()));
+            }
+            report.guarded += 1;
+            Cut::Kept
+        }
+        (End::Hung, None) => Cut::Lost,
+        (end, _) => return Ok(Some(format!("it ended with {end:?}"))),
+    };
+    lab.power_cut(cut)?;
+    Ok(judge(&lab, ends, kept))
 }
 
 /// The same machine after a boot that was cut off at its end: a trial that was is not kept.

@@ -3,26 +3,15 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use crate::host::{Attributes, Files, Host, Import, Kind, MountRequest, Snapshots, Source};
+use crate::host::{Attributes, Files, Host, Kind, MountRequest, Snapshots, Source};
 use crate::lab::{Cut, Lab, Plan, play};
 
 /// The common appliance with its pool imported.
 fn machine() -> (tempfile::TempDir, Lab) {
     let scratch = tempfile::tempdir().unwrap();
     let lab = play::standard(&scratch.path().join("lab")).unwrap();
-    on(&lab);
+    play::with_pool(&lab);
     (scratch, lab)
-}
-
-fn on(lab: &Lab) {
-    lab.power_on().unwrap();
-    let import = Import {
-        name: "tank".to_owned(),
-        guid: 7_301_950_118_427_365_042,
-        devices: ["ada1", "ada2", "ada3"].iter().map(|disk| format!("/dev/{disk}")).collect(),
-        limit: std::time::Duration::from_secs(20),
-    };
-    Host::import(lab, &[import]).remove(0).unwrap();
 }
 
 fn mount(lab: &Lab) {
@@ -61,7 +50,7 @@ fn a_snapshot_keeps_the_content_and_brings_it_to_disk() {
     lab.files().create(Path::new("/var/later"), b"").unwrap();
     assert_ne!(content, lab.content("tank/nano/var").unwrap());
     lab.power_cut(Cut::Lost).unwrap();
-    on(&lab);
+    play::with_pool(&lab);
     mount(&lab);
     assert_eq!(content, lab.content("tank/nano/var@x").unwrap());
     assert_eq!(lab.read(Path::new("/var/new"), 100).unwrap(), b"unsynced");
@@ -136,7 +125,7 @@ fn a_power_cut_between_the_two_transactions_of_a_clone_leaves_it_bare() {
     assert!(catch_unwind(AssertUnwindSafe(clone)).is_err());
     lab.power_cut(Cut::Lost).unwrap();
     lab.begin(Plan::Nothing);
-    on(&lab);
+    play::with_pool(&lab);
     assert_eq!(local(&lab, "tank/copy"), []);
     lab.destroy("tank/copy").unwrap();
     // An error takes it back.
@@ -250,4 +239,21 @@ fn the_state_names_origins_and_the_content_of_snapshots() {
     assert_ne!(&later.lines["snapshot tank tank/nano/var@y"], line);
     assert_eq!(later.lines["dataset tank tank/copy"], "canmount=noauto origin=tank/nano/var@x");
     assert!(later.lines.contains_key("pools/tank/@copy db/app/data"));
+}
+
+#[test]
+fn a_snapshot_goes_with_those_of_its_name_below_and_counts_what_only_it_has() {
+    let (_scratch, lab) = machine();
+    play::tell(&lab, "file tank/nano/var /log/x \"1234567\"").unwrap();
+    lab.take(&names(&["tank/nano/var@x", "tank/nano/cfg@x"])).unwrap();
+    let used = |lab: &Lab| -> Vec<(String, u64)> {
+        let all = lab.snapshots().list("tank").unwrap();
+        all.into_iter().map(|one| (one.full_name(), one.used)).collect()
+    };
+    assert!(used(&lab).iter().all(|(_, used)| *used == 0), "{:?}", used(&lab));
+    play::tell(&lab, "remove tank/nano/var /log/x").unwrap();
+    assert!(used(&lab).contains(&("tank/nano/var@x".to_owned(), 7)), "{:?}", used(&lab));
+    lab.take(&names(&["tank/nano/var/log@x"])).unwrap();
+    lab.destroy("tank/nano/var@x").unwrap();
+    assert_eq!(used(&lab), [("tank/nano/cfg@x".to_owned(), 0)]);
 }

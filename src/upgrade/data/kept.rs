@@ -49,6 +49,62 @@ pub fn list(state: &State) -> Vec<Kept> {
     all
 }
 
+/// Everything that is kept under one id: what was replaced, and snapshots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// The id.
+    pub id: String,
+    /// The datasets that were replaced; may be empty.
+    pub datasets: Vec<String>,
+    /// The snapshots, those of what was replaced included; may be empty.
+    pub snapshots: Vec<String>,
+    /// When the snapshots were taken, in seconds since 1970.
+    pub taken: Option<i64>,
+    /// Bytes that are free without it, at least: blocks that two snapshots share count for none.
+    pub frees: u64,
+}
+
+/// The same as [`list`], but all of one id together; the oldest id first.
+pub fn groups(state: &State) -> Vec<Group> {
+    let mut all = Vec::<Group>::new();
+    for kept in list(state) {
+        let at = all.iter().position(|group| group.id == kept.id).unwrap_or_else(|| {
+            all.push(Group { id: kept.id.clone(), ..Group::default() });
+            all.len() - 1
+        });
+        let Some(group) = all.get_mut(at) else { continue };
+        match kept.taken {
+            None => {
+                group.datasets = kept.names;
+                group.frees += kept.used;
+            }
+            Some(_) => {
+                group.snapshots = kept.names;
+                group.taken = kept.taken;
+            }
+        }
+    }
+    for group in &mut all {
+        let name = format!("{SNAPSHOT}{}", group.id);
+        // What a dataset uses counts its snapshots.
+        let own = state
+            .snapshots
+            .iter()
+            .filter(|one| one.name == name && !group.datasets.contains(&one.dataset));
+        group.frees += own.map(|one| one.used).sum::<u64>();
+    }
+    all.sort_by(|a, b| a.id.cmp(&b.id));
+    all
+}
+
+/// A dataset that has a snapshot of this id, and bytes of it that are in no later snapshot and not
+/// in the live files any more.
+pub fn changed<'a>(state: &'a State, id: &str) -> Vec<(&'a str, u64)> {
+    let name = format!("{SNAPSHOT}{id}");
+    let own = state.snapshots.iter().filter(|one| one.name == name);
+    own.map(|one| (one.dataset.as_str(), one.used)).collect()
+}
+
 /// A dataset of what is kept beside the live one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compared {

@@ -44,14 +44,16 @@ mod plan;
 #[cfg(test)]
 #[cfg(feature = "lab")]
 mod power_cuts;
+mod prune;
 mod state;
 #[cfg(test)]
 mod tests;
 
 pub use act::{dry_run, run};
-pub use kept::{Compared, Kept, compare, list};
+pub use kept::{Compared, Group, Kept, changed, compare, groups, list};
 pub use plan::{Goal, members, next, refusal, stayed};
-pub use state::{Dataset, State, Step};
+pub use prune::{Doomed, prune};
+pub use state::{Dataset, State, Step, within as is_at};
 
 /// The datasets of the layout that a restore exchanges, in this order.
 pub const PARTS: [&str; 2] = ["cfg", "var"];

@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::{Goal, State, dry_run, list, members, run, stayed};
-use crate::host::{Host, Import, Kind};
-use crate::lab::play::{self, Player};
-use crate::lab::{Cut, Lab, Plan, State as Disk, cuts, story};
+use crate::host::{Host, Kind};
+use crate::lab::play;
+use crate::lab::{Cut, Lab, Plan, State as Disk, cuts};
 
 const ROOT: &str = "tank/nano";
 
@@ -63,21 +63,7 @@ fn prune(id: &str) -> Goal {
 }
 
 fn tell(lab: &Lab, text: &str) {
-    let mut player = Player::new(lab);
-    for (number, statement) in story::parse(text).unwrap() {
-        player.perform(&statement).unwrap_or_else(|error| panic!("line {number}: {error}"));
-    }
-}
-
-fn on(lab: &Lab) {
-    lab.power_on().unwrap();
-    let import = Import {
-        name: "tank".to_owned(),
-        guid: 7_301_950_118_427_365_042,
-        devices: ["ada1", "ada2", "ada3"].iter().map(|disk| format!("/dev/{disk}")).collect(),
-        limit: std::time::Duration::from_secs(20),
-    };
-    lab.import(&[import]).remove(0).unwrap();
+    play::tell(lab, text).unwrap();
 }
 
 /// A place for machines.
@@ -97,7 +83,7 @@ impl Scratch {
     fn machine(&self) -> Lab {
         let lab = play::standard(&self.at("lab")).unwrap();
         tell(&lab, LAYOUT);
-        on(&lab);
+        play::with_pool(&lab);
         lab
     }
 
@@ -211,7 +197,7 @@ impl Scene<'_> {
             return false;
         }
         lab.power_cut(cut).unwrap();
-        on(lab);
+        play::with_pool(lab);
         self.nothing_lost(lab, "after a cut");
         true
     }

@@ -91,7 +91,7 @@ pub enum Step {
     },
     /// Lets a clone and its origin change places.
     Promote(String),
-    /// Destroys a dataset with everything below it, or a snapshot.
+    /// Destroys a dataset with everything below it, or a snapshot with those of its name below it.
     Destroy(String),
 }
 
@@ -129,7 +129,7 @@ pub(super) fn renamed(name: &str, from: &str, to: &str) -> Option<String> {
 }
 
 /// True for `top` itself and for what is below it, snapshots included.
-pub(super) fn within(name: &str, top: &str) -> bool {
+pub fn within(name: &str, top: &str) -> bool {
     name.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '@']))
 }
 
@@ -237,7 +237,10 @@ impl State {
             Step::Promote(name) => self.promoted(name),
             Step::Destroy(name) => {
                 self.datasets.retain(|one| !within(&one.name, name));
-                self.snapshots.retain(|one| !within(&one.full_name(), name));
+                self.snapshots.retain(|one| match name.split_once('@') {
+                    Some((top, own)) => one.name != own || !within(&one.dataset, top),
+                    None => !within(&one.dataset, name),
+                });
             }
         }
     }

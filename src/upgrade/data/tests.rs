@@ -451,3 +451,59 @@ fn the_key_of_an_encrypted_dataset_is_seen_in_what_freebsd_13_2_tells() {
     let steps = reach(&mut state, &restore("A", "B"));
     assert!(steps.iter().all(|step| !step.contains("keylocation")), "{steps:?}");
 }
+
+#[test]
+fn what_is_pruned_together_goes_in_an_order_that_can_be_done() {
+    let mut start = layout();
+    reach(&mut start, &snapshot("A"));
+    reach(&mut start, &restore("A", "B"));
+    let ids = |words: &str| words.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let needed = ids("C");
+    let doomed = super::prune(&start, &ids("A B A"), &needed).unwrap();
+    let order: Vec<&str> = doomed.iter().map(|one| one.group.id.as_str()).collect();
+    assert_eq!(order, ["B", "A"]);
+    let mut state = start.clone();
+    let steps: Vec<Step> = doomed.into_iter().flat_map(|one| one.steps).collect();
+    steps.iter().for_each(|step| state.apply(step));
+    assert_eq!(steps.last().unwrap().to_string(), "zfs destroy -r tank/nano/var@nanozfs-A");
+    assert_eq!(groups(&state), []);
+    let table = [
+        ("A", "C", "tank/nano/kept/B-cfg depends on nanozfs-A"),
+        ("A B", "B", "tank/nano/kept/B-cfg depends on nanozfs-A"),
+        ("B", "B", "B is needed to go back to"),
+        ("B X", "C", "nothing is kept under that name"),
+        ("../var", "C", "nothing is kept under that name"),
+    ];
+    for (what, needed, expected) in table {
+        let (_, why) = super::prune(&start, &ids(what), &ids(needed)).unwrap_err();
+        assert_eq!(why, expected, "{what}");
+    }
+}
+
+#[test]
+fn a_clone_of_somebody_else_keeps_what_it_is_made_of() {
+    let mut state = layout();
+    reach(&mut state, &snapshot("A"));
+    reach(&mut state, &restore("A", "B"));
+    let (dataset, name) = ("tank/nano/kept/B-var".to_owned(), "mine".to_owned());
+    state.snapshots.push(Snapshot { dataset, name, taken: 0, used: 0 });
+    let (snapshot, dataset) = ("tank/nano/kept/B-var@mine".to_owned(), "tank/nano/mine".to_owned());
+    state.apply(&Step::Clone { snapshot, dataset, properties: Vec::new() });
+    let (id, why) = super::prune(&state, &["B".to_owned()], &[]).unwrap_err();
+    assert_eq!((id.as_str(), why.as_str()), ("B", "tank/nano/mine is a clone of it"));
+}
+
+#[test]
+fn what_would_be_free_counts_nothing_twice() {
+    let mut state = layout();
+    reach(&mut state, &snapshot("A"));
+    reach(&mut state, &restore("A", "B"));
+    state.datasets.iter_mut().find(|one| one.name == "tank/nano/kept/B-var").unwrap().used = 9;
+    for (dataset, name) in [("tank/nano/kept/B-var", "nanozfs-B"), ("tank/nano/cfg", "nanozfs-B")] {
+        let (dataset, name) = (dataset.to_owned(), name.to_owned());
+        state.snapshots.push(Snapshot { dataset, name, taken: 3, used: 5 });
+    }
+    let group = groups(&state).into_iter().find(|group| group.id == "B").unwrap();
+    assert_eq!((group.frees, group.taken), (9 + 5, Some(3)));
+    assert_eq!(changed(&state, "B"), [("tank/nano/kept/B-var", 5), ("tank/nano/cfg", 5)]);
+}

@@ -1,0 +1,138 @@
+//! The figures of upgrades: what an install costs against doing the same by hand, what it writes when
+//! little has changed, and how long the way back takes.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nanozfs::lab::story;
+
+use super::figures::Series;
+use super::player::{Player, Site};
+
+const MACHINE: &str = "\
+use standard os-drive ada0 serial=OS-1 layout=gpt label=nano
+config require_signature no
+";
+/// Pairs; one more before them is not counted.
+const PAIRS: usize = 5;
+/// One install, by either way.
+const INSTALL: Duration = Duration::from_secs(900);
+/// What is new in the second image, of the 256 MB of a slot: 2 %.
+const CHANGE: &str = "dd if=/dev/random of=more bs=1m count=5 2>/dev/null";
+/// Bytes of a slot, in kB.
+const SLOT: f64 = 262_144.0;
+
+/// Functions of the guest.
+const FUNCTIONS: &str = include_str!("figures_upgrade.sh");
+
+/// Measures, and prints the table.
+pub(crate) fn all(site: &Site) -> Result<()> {
+    let mut player = Player::new(site, "figures-upgrade")?;
+    let mut found = Vec::new();
+    let measured = measure(&mut player, &mut found);
+    let release = &site.world.release;
+    let raw: String = found.iter().map(|(name, number)| format!("{name} {number}\n")).collect();
+    fs::write(site.work.join(format!("figures-upgrade-{release}.raw")), raw)?;
+    measured?;
+    player.finish();
+    let text = table(&found);
+    fs::write(site.work.join(format!("figures-upgrade-{release}.md")), &text)?;
+    println!("{text}");
+    Ok(())
+}
+
+type Found = Vec<(String, f64)>;
+
+fn measure(player: &mut Player<'_>, found: &mut Found) -> Result<()> {
+    for (_, statement) in story::parse(MACHINE).map_err(anyhow::Error::msg)? {
+        player.perform(&statement)?;
+    }
+    player.boot()?;
+    player.make_release("2.1", "")?;
+    player.make_release("2.2", CHANGE)?;
+    for round in 0..=PAIRS {
+        let mut pair = Found::new();
+        ask(player, &mut pair, "wipe; timed install nanozfs upgrade install $first")?;
+        ask(player, &mut pair, "wipe; timed hand sh -c \"$HAND\"")?;
+        if round > 0 {
+            found.append(&mut pair);
+        }
+    }
+    // Most of the second image is there already.
+    let both = "nanozfs upgrade install $first >/dev/null && before=$(written) && \
+        nanozfs upgrade $second >/dev/null && echo @@figure changed $(($(written) - before))";
+    ask(player, found, both)?;
+    player.shutdown()?;
+    player.boot()?;
+    let kept = "until nanozfs upgrade log | grep kept; do sleep 2; done; nanozfs upgrade rollback";
+    ask(player, found, kept)?;
+    player.shutdown()?;
+    player.boot()?;
+    let took = player.last.output.split("mode normal, ").nth(1);
+    let took = took.and_then(|rest| rest.split(' ').next()?.parse().ok());
+    found.push(("rollback".to_owned(), took.context("the boot after a rollback was not normal")?));
+    Ok(())
+}
+
+/// Runs a line in the guest, and takes the figures that it prints.
+fn ask(player: &Player<'_>, found: &mut Found, line: &str) -> Result<()> {
+    let ran = player.sh_for(&format!("{FUNCTIONS}\n{line}"), INSTALL)?;
+    println!("{line}\n{}", ran.output);
+    if ran.exit != 0 {
+        bail!("{line}: exit {}: {}", ran.exit, ran.output);
+    }
+    for line in ran.output.lines().filter_map(|line| line.strip_prefix("@@figure ")) {
+        let (name, number) = line.split_once(' ').with_context(|| line.to_owned())?;
+        found.push((name.to_owned(), number.trim().parse().with_context(|| line.to_owned())?));
+    }
+    Ok(())
+}
+
+/// Everything, as a table in Markdown. Throughput is compared, so the ratio is that of the times the
+/// other way round.
+fn table(found: &[(String, f64)]) -> String {
+    let series = |name: &str| {
+        Series(found.iter().filter(|(other, _)| other == name).map(|(_, number)| *number).collect())
+    };
+    let (ours, hand) = (series("install"), series("hand"));
+    let ratio = hand.with(&ours, |hand, ours| hand / ours).median();
+    let mut text = String::from("| an upgrade | | goal |\n|---|---|---|\n");
+    let mut row = |what: &str, number: String, goal: &str| {
+        let _ = writeln!(text, "| {what} | {number} | {goal} |");
+    };
+    row("install into an empty slot", format!("{:.1} s", ours.median()), "");
+    row("dd, fsck_ffs -n and sha256 by hand", format!("{:.1} s", hand.median()), "");
+    row("throughput against that", format!("{ratio:.2}"), "0.9");
+    let memory = series("install-memory").median() / 1024.0;
+    row("peak memory of an install", format!("{memory:.1} MB"), "16 MB");
+    let changed = series("changed").median() / SLOT * 100.0;
+    row("written for an image that differs by 2 %", format!("{changed:.1} %"), "3 %");
+    let rollback = series("rollback").median();
+    row("boot that rolls back, until all is mounted", format!("{rollback:.1} s"), "2 s");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_medians_and_the_ratio_is_that_of_the_pairs() {
+        let found = [
+            ("install", 10.0),
+            ("hand", 9.0),
+            ("install", 20.0),
+            ("hand", 22.0),
+            ("install-memory", 5120.0),
+            ("changed", 5242.88),
+            ("rollback", 1.5),
+        ];
+        let found = found.map(|(name, number)| (name.to_owned(), number)).to_vec();
+        let text = table(&found);
+        assert!(text.contains("| throughput against that | 1.00 | 0.9 |"), "{text}");
+        assert!(text.contains("| peak memory of an install | 5.0 MB | 16 MB |"), "{text}");
+        assert!(text.contains("differs by 2 % | 2.0 % | 3 % |"), "{text}");
+    }
+}
