@@ -73,11 +73,7 @@ fn dispatch(arguments: &[OsString], host: Option<&dyn Host>, out: &mut dyn Write
 }
 
 /// A command that looks at the machine, and changes it unless `-n` was given.
-fn on_host<'a>(
-    invocation: &Invocation,
-    host: &'a dyn Host,
-    console: &mut Console<'a>,
-) -> Exit {
+fn on_host<'a>(invocation: &Invocation, host: &'a dyn Host, console: &mut Console<'a>) -> Exit {
     let task = match Task::of(invocation) {
         Ok(task) => task,
         Err(why) => {

@@ -78,17 +78,14 @@ pub struct Watch {
     imported: bool,
 }
 
-/// Looks what the last boots were, when rc(8) runs this one. By hand nothing is counted: whoever
-/// types it is there.
+/// Looks what the last boots were. By hand nothing is counted or obeyed: whoever types it is there.
 pub(super) fn watch(boot: &mut Boot<'_, '_>, drive: Option<&OsDrive>) {
-    if !boot.host.services().started_by_rc() {
-        return;
-    }
+    let by_rc = boot.host.services().started_by_rc();
     boot.past.began = began(boot.host);
     let Some(drive) = drive else { return };
     match read(boot.host, drive) {
         Ok(Found::Boots(past)) => {
-            boot.past.in_a_row = past.is_loop().then_some(past.unfinished);
+            boot.past.in_a_row = (by_rc && past.is_loop()).then_some(past.unfinished);
         }
         Ok(Found::Nothing) => {}
         Ok(Found::Damaged) => {
@@ -97,13 +94,14 @@ pub(super) fn watch(boot: &mut Boot<'_, '_>, drive: Option<&OsDrive>) {
         Ok(Found::Foreign) => return not_counted(boot, FOREIGN),
         Err(why) => return not_counted(boot, &why),
     }
-    boot.past.drive = Some(drive.clone());
+    boot.past.drive = by_rc.then(|| drive.clone());
 }
 
 /// Why no pool must be imported, when there is a reason.
 pub(super) fn objection(boot: &mut Boot<'_, '_>) -> Option<Finding> {
     let count = boot.past.in_a_row?;
-    let what = format!("the last {count} boots began to import pools and did not come to their end");
+    let what =
+        format!("the last {count} boots began to import pools and did not come to their end");
     if boot.host.kenv(&format!("{KENV}mode")).as_deref() == Some("auto") {
         boot.console.say(&format!("boot: {what}; mode=auto: the pools are imported all the same"));
         return None;
@@ -168,7 +166,8 @@ pub fn clear(boot: &mut Boot<'_, '_>) -> Exit {
     let drive = osdrive::look(boot);
     let count = unfinished(boot.host, drive.as_ref());
     let Some(drive) = drive.filter(|_| count > 0) else {
-        boot.console.say("boot: nothing to forget: the last boot came to its end, or none is known");
+        boot.console
+            .say("boot: nothing to forget: the last boot came to its end, or none is known");
         return Exit::Done;
     };
     let what = match count {
@@ -236,11 +235,7 @@ fn read(host: &dyn Host, drive: &OsDrive) -> Result<Found, String> {
 
 /// Changes the record: one sector is read, changed, written, and flushed to the medium. Bytes of
 /// others are left alone.
-fn change(
-    host: &dyn Host,
-    drive: &OsDrive,
-    change: &mut dyn FnMut(&mut Boots),
-) -> io::Result<()> {
+fn change(host: &dyn Host, drive: &OsDrive, change: &mut dyn FnMut(&mut Boots)) -> io::Result<()> {
     let other = |text: &str| io::Error::other(text.to_owned());
     match read(host, drive) {
         Ok(Found::Foreign) => return Err(other(FOREIGN)),

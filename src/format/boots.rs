@@ -34,8 +34,7 @@ pub enum Letter {
 }
 
 impl Letter {
-    const ALL: [Letter; 4] =
-        [Letter::Normal, Letter::Degraded, Letter::Recovery, Letter::Unknown];
+    const ALL: [Letter; 4] = [Letter::Normal, Letter::Degraded, Letter::Recovery, Letter::Unknown];
 
     fn word(self) -> &'static str {
         match self {

@@ -116,7 +116,8 @@ pub fn one(story: &Story, root: &Path) -> io::Result<Report> {
             }
             let place = format!("{}:{number}", story.file);
             let under_rc = !matches!(statement, Statement::Run(_));
-            let scene = Scene { before: &lab, root, words: &words, is_boot, under_rc, place: &place };
+            let scene =
+                Scene { before: &lab, root, words: &words, is_boot, under_rc, place: &place };
             report.add(scene.explore()?);
         }
         // What a story expects is another test's business.

@@ -192,7 +192,6 @@ impl<'a> Player<'a> {
                 self.event(&format!("{line}; single-user"));
             }
             Statement::Settle => {
-                self.lab.lock().machine.rc_is_busy = false;
                 self.gap();
                 self.event("rc is at its end");
                 self.run(&settle_command(), true)?;

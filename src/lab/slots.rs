@@ -179,14 +179,13 @@ impl Inner {
             }
         }
         let pending = std::mem::take(&mut self.machine.pending);
-        let mut areas = Vec::new();
         for (record, one) in pending.into_iter().enumerate().rev() {
             match one {
                 Pending::Bytes { disk, part, at, before } => {
                     let slot = (disk, part);
-                    if self.boot_area(&slot).is_some() {
+                    if let Some(area) = self.boot_area(&slot) {
                         if lost(record, 0, 1) {
-                            areas.push((slot, at, before));
+                            lay(area, at as usize, &before);
                         }
                         continue;
                     }
@@ -201,11 +200,6 @@ impl Inner {
                     touched.push(slot);
                 }
                 Pending::Table { before, half } => self.tear_table(*before, half, cut, seed),
-            }
-        }
-        for (slot, at, before) in areas {
-            if let Some(area) = self.boot_area(&slot) {
-                lay(area, at as usize, &before);
             }
         }
         for slot in touched {

@@ -19,9 +19,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// `nanozfs settle`: waits for rc to end, and then this boot is at its end. With a trial: checks
 /// until all is well and keeps the new system, or restarts into the old one when the time is over.
 pub fn run(boot: &mut Boot<'_, '_>) -> Exit {
-    let trial = state(boot).filter(|(verdict, _)| {
-        matches!(verdict, Verdict::Trial | Verdict::UnknownTrial)
-    });
+    let trial = state(boot)
+        .filter(|(verdict, _)| matches!(verdict, Verdict::Trial | Verdict::UnknownTrial));
     let Some((_, slot)) = trial else {
         end(boot, Duration::MAX);
         return Exit::Nothing;
