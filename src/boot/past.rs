@@ -153,7 +153,7 @@ pub fn finish(boot: &mut Boot<'_, '_>) {
     let seconds = u32::try_from(host.uptime().as_secs()).unwrap_or(u32::MAX);
     let end = End { mode: letter(mode), seconds };
     let lock = locked(host);
-    let done = change(host, &drive, &mut |past| past.finish(began, end, imported));
+    let done = look_and_change(host, &drive, &mut |past| past.finish(began, end, imported));
     drop(lock);
     if let Err(error) = done {
         boot.console.detail(&format!("settle: the record of the last boots: {}", why(&error)));
@@ -178,7 +178,7 @@ pub fn clear(boot: &mut Boot<'_, '_>) -> Exit {
         boot.console.say(&format!("would forget {what}"));
         return Exit::Done;
     }
-    match change(boot.host, &drive, &mut |past| past.unfinished = 0) {
+    match look_and_change(boot.host, &drive, &mut |past| past.unfinished = 0) {
         Ok(()) => {
             boot.changed(1);
             boot.console.say(&format!("boot: forgotten: {what}; the next boot imports the pools"));
@@ -217,40 +217,47 @@ fn locked(host: &dyn Host) -> Option<Box<dyn crate::host::Lock>> {
     None
 }
 
-/// What is in the place of the record; why there is no such place.
+/// What is in the place of the record; why there is no such place. One read, read-only.
 fn read(host: &dyn Host, drive: &OsDrive) -> Result<Found, String> {
     let provider = drive.recovery_copy().ok_or("the OS drive has no recovery copy")?;
-    let read = |offset: u64, length: usize| {
-        host.read_device(provider, offset, length)
-            .map_err(|error| format!("{provider}: {}", why(&error)))
-    };
+    let offset = |at: u64| usize::try_from(at - boots::OFFSET).unwrap_or(usize::MAX);
+    let length = offset(ufs::SUPERBLOCK_OFFSET) + ufs::SUPERBLOCK_READ;
+    let front = host.read_device(provider, boots::OFFSET, length);
+    let front = front.map_err(|error| format!("{provider}: {}", why(&error)))?;
     // On MBR the place alone says that it is the recovery copy: see that it is no other thing.
-    let front = read(boots::OFFSET, AREA + ufs::SUPERBLOCK_READ)?;
-    let is_ufs1 = front.get(AREA..).is_some_and(ufs::is_ufs1);
-    if !is_ufs1 && !ufs::is_superblock(&read(ufs::SUPERBLOCK_OFFSET, ufs::SUPERBLOCK_READ)?) {
+    let from = |at: u64| front.get(offset(at)..).unwrap_or_default();
+    if !ufs::is_ufs1(from(ufs::UFS1_OFFSET)) && !ufs::is_superblock(from(ufs::SUPERBLOCK_OFFSET)) {
         return Err(format!("{provider} holds no UFS"));
     }
     Ok(boots::parse(front.get(..AREA).unwrap_or_default()))
 }
 
-/// Changes the record: one sector is read, changed, written, and flushed to the medium. Bytes of
-/// others are left alone.
-fn change(host: &dyn Host, drive: &OsDrive, change: &mut dyn FnMut(&mut Boots)) -> io::Result<()> {
-    let other = |text: &str| io::Error::other(text.to_owned());
+/// [`change`], once it is certain that the place is the record's.
+fn look_and_change(
+    host: &dyn Host,
+    drive: &OsDrive,
+    what: &mut dyn FnMut(&mut Boots),
+) -> io::Result<()> {
     match read(host, drive) {
-        Ok(Found::Foreign) => return Err(other(FOREIGN)),
-        Ok(_) => {}
-        Err(why) => return Err(other(&why)),
+        Ok(Found::Foreign) => Err(io::Error::other(FOREIGN)),
+        Ok(_) => change(host, drive, what),
+        Err(why) => Err(io::Error::other(why)),
     }
+}
+
+/// Changes the record on a drive that [`read`] found to have a place for it: one sector is read,
+/// changed, written, and flushed to the medium. Bytes of others are left alone.
+fn change(host: &dyn Host, drive: &OsDrive, what: &mut dyn FnMut(&mut Boots)) -> io::Result<()> {
     let provider = drive.recovery_copy().unwrap_or_default();
     let mut device = host.drives().open(provider)?;
     let sector = usize::try_from(device.sector()).unwrap_or(usize::MAX);
     if sector < boots::SIZE || !AREA.is_multiple_of(sector) {
-        return Err(other("a sector of this drive is longer than the record's place"));
+        let why = "a sector of this drive is longer than the record's place";
+        return Err(io::Error::other(why));
     }
     let mut area = vec![0; AREA];
     device.read_at(&mut area, boots::OFFSET)?;
-    let area = changed(&area, change).ok_or_else(|| other(FOREIGN))?;
+    let area = changed(&area, what).ok_or_else(|| io::Error::other(FOREIGN))?;
     device.write_at(area.get(..sector).unwrap_or_default(), boots::OFFSET)?;
     device.flush()
 }
