@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")"
 fixtures=../tests/fixtures
 
-for target in geom zfs_label nvlist zpool_output zfs_output conf ufs manifest tar boot0 journal; do
+for target in geom zfs_label nvlist zpool_output zfs_output conf ufs manifest tar boot0 journal boots; do
 	mkdir -p "corpus/$target"
 done
 
@@ -104,3 +104,10 @@ END
 cat >corpus/journal/full <<'END'
 v=1;installed slot=B complete=yes drive=OS-1 name=gate version=2.1 digest=ab;past id=a end=failed from=A to=B restore= name=gate version=2 digest=cd why=not%20started;switch id=b phase=trial from=A to=B drive=OS-1 why= restore=a name= version= digest=
 END
+
+# A record of two boots, as src/format/boots.rs writes it, and the sector that it is in.
+{
+	printf 'nanozfs=boots\nversion=1\nunfinished=1\nboot=1700000000 n 42\nboot=1700086400 -\n'
+	printf 'sum=cf473477\n'
+	head -c 423 /dev/zero
+} >corpus/boots/record

@@ -75,7 +75,7 @@ fn dispatch(arguments: &[OsString], host: Option<&dyn Host>, out: &mut dyn Write
 }
 
 /// A command that looks at the machine, and changes it unless `-n` was given.
-fn on_host(invocation: &Invocation, host: &dyn Host, console: &mut Console<'_>) -> Exit {
+fn on_host<'a>(invocation: &Invocation, host: &'a dyn Host, console: &mut Console<'a>) -> Exit {
     let task = match Task::of(invocation) {
         Ok(task) => task,
         Err(why) => {
@@ -97,6 +97,9 @@ fn on_host(invocation: &Invocation, host: &dyn Host, console: &mut Console<'_>) 
             None
         }
     };
+    if act && task.is_kept() {
+        console.keep(host.services());
+    }
     let (config, findings) = Config::load(host);
     let mut boot = Boot::new(host, &config, console, act);
     let exit = task.run(&mut boot, findings);

@@ -1,5 +1,5 @@
 //! The log: syslog(3) when syslogd listens, facility daemon. Before that the console is the only
-//! log, and `/var/db/nanozfs/boot.json` keeps what was said there.
+//! log: what was said there is kept, and told to syslogd later (`boot::said`).
 
 use std::io::Write;
 use std::path::Path;

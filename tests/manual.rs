@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nanozfs::boot::{pools::memory, record};
+use nanozfs::boot::{past, pools::memory, record, said};
 use nanozfs::cli;
 use nanozfs::config;
 use nanozfs::operate::status;
@@ -20,7 +20,8 @@ use nanozfs::upgrade::data;
 const PAGES: [&str; 3] = ["nanozfs.8", "nanozfs.conf.5", "nanozfs-layout.7"];
 
 /// Variables that are neither keys nor the loader's form of one.
-const OTHER_VARIABLES: [&str; 3] = ["nanozfs_enable", record::STATE, memory::PROPERTY];
+const OTHER_VARIABLES: [&str; 5] =
+    ["nanozfs_enable", "nanozfs_settle_enable", record::STATE, past::BOOT, memory::PROPERTY];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -326,11 +327,13 @@ fn no_page_speaks_of_a_command_a_code_or_a_variable_that_does_not_exist() {
 #[test]
 fn the_manual_names_the_files_the_variables_and_the_version_of_the_code() {
     let files = section(&page("nanozfs.8"), "FILES").join("\n");
-    for path in [config::PATH, record::RECORD, "/sbin/nanozfs", "/etc/rc.d/nanozfs"] {
+    let paths = ["/sbin/nanozfs", "/etc/rc.d/nanozfs", "/etc/rc.d/nanozfs_settle"];
+    for path in [config::PATH, record::RECORD, said::LOG].into_iter().chain(paths) {
         assert!(files.contains(&format!(".It Pa {path}")), "nanozfs.8, FILES: {path}");
     }
     let variables = section(&page("nanozfs.8"), "KERNEL ENVIRONMENT").join("\n");
-    for name in [format!("{}KEY", config::KENV), record::STATE.to_owned()] {
+    let own = [record::STATE, past::BOOT].map(str::to_owned);
+    for name in own.into_iter().chain([format!("{}KEY", config::KENV)]) {
         assert!(variables.contains(&format!(".It Va {name}")), "nanozfs.8: {name}");
     }
     let history = section(&page("nanozfs.8"), "HISTORY").join("\n");

@@ -10,9 +10,11 @@ pub mod etclocal;
 pub mod layout;
 pub mod osdrive;
 pub mod overlay;
+pub mod past;
 pub mod pools;
 pub mod record;
 pub mod replace;
+pub mod said;
 pub mod tree;
 pub mod var;
 
@@ -84,6 +86,7 @@ pub struct Boot<'a, 'c> {
     outcomes: Vec<Outcome>,
     changes: usize,
     cfg: Option<cfg::Origin>,
+    past: past::Watch,
     /// With `-n`: the pools would be imported, and what they hold is not known before.
     barrier: bool,
 }
@@ -106,6 +109,7 @@ impl<'a, 'c> Boot<'a, 'c> {
             outcomes,
             changes: 0,
             cfg: None,
+            past: past::Watch::default(),
             barrier: false,
         }
     }
@@ -117,6 +121,7 @@ impl<'a, 'c> Boot<'a, 'c> {
             self.find(finding);
         }
         let drive = self.helper(Helper::OsDrive, osdrive::step);
+        past::watch(self, drive.as_ref());
         let started = trial::begin(self, drive.as_ref());
         let mut pools = self.helper(Helper::Pools, pools::step);
         if !self.barrier {
@@ -134,6 +139,7 @@ impl<'a, 'c> Boot<'a, 'c> {
         self.helper(Helper::EtcLocal, etclocal::step);
         let took = self.host.uptime().saturating_sub(began);
         record::step(self, took);
+        said::write(self);
         self.mode()
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::cfg::Origin;
-use super::{Boot, replace};
+use super::{Boot, past, replace};
 use crate::host::{mounted_at, why};
 use crate::report::json::{array, object, seconds, text};
 use crate::report::{Code, Finding, Impact, Mode};
@@ -27,6 +27,7 @@ pub fn step(boot: &mut Boot<'_, '_>, took: Duration) {
         {
             boot.find(Finding::new(Code::E06, format!("kenv {STATE}: {error}")));
         }
+        past::leave_word(boot);
     }
     close(boot, took);
 }

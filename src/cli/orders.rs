@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::invocation::Invocation;
 use super::table::Job;
-use crate::boot::{Boot, Helper};
+use crate::boot::{Boot, Helper, past};
 use crate::operate::status;
 #[cfg(feature = "maker")]
 use crate::report::Console;
@@ -17,6 +17,8 @@ use crate::upgrade::{guard, settle};
 /// What is to be done on a machine.
 pub(super) enum Task {
     Boot,
+    /// Forget the boots that did not come to their end.
+    Clear,
     Helper(Helper),
     Settle,
     /// Until this uptime.
@@ -37,6 +39,7 @@ impl Task {
                 let json = invocation.option("json").is_some();
                 Task::Status(status::Order { verbose: invocation.verbose, json })
             }
+            Job::Boot if invocation.option("clear").is_some() => Task::Clear,
             _ => Task::Boot,
         })
     }
@@ -44,7 +47,7 @@ impl Task {
     /// No other nanozfs may be at work meanwhile.
     pub(super) fn is_alone(&self) -> bool {
         match self {
-            Task::Boot | Task::Helper(_) => true,
+            Task::Boot | Task::Clear | Task::Helper(_) => true,
             // They wait for minutes, and take the lock by themselves when there is something to
             // write.
             Task::Settle | Task::Guard(_) => false,
@@ -57,10 +60,16 @@ impl Task {
         }
     }
 
+    /// What it shows is kept in the log.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self, Task::Boot)
+    }
+
     /// Does it, after what was found in the configuration.
     pub(super) fn run(self, boot: &mut Boot<'_, '_>, findings: Vec<Finding>) -> Exit {
         match self {
             Task::Boot => boot.all(findings).exit(),
+            Task::Clear => past::clear(boot),
             Task::Helper(helper) => boot.one(helper, findings).exit(),
             Task::Settle => settle::run(boot),
             Task::Guard(deadline) => guard::run(boot.host, boot.console, deadline),

@@ -97,7 +97,7 @@ pub const COMMANDS: &[Command] = &[
         about: "Run all helpers, as rc(8) does at boot.",
         operands: "",
         verbs: no_verbs,
-        options: &[],
+        options: BOOT_OPTIONS,
         job: Job::Boot,
     },
     Command {
@@ -206,6 +206,9 @@ pub const COMMANDS: &[Command] = &[
         job: Job::Version,
     },
 ];
+
+const BOOT_OPTIONS: &[CommandOption] =
+    &[CommandOption::new("clear", "", "Forget the boots that did not come to their end.")];
 
 const UPGRADE_OPTIONS: &[CommandOption] = &[
     CommandOption::new("force", "", "Try again what failed; prune what rollback needs."),

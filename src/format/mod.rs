@@ -7,6 +7,7 @@
 use std::fmt;
 
 pub mod boot0;
+pub mod boots;
 pub mod conf;
 pub mod console_log;
 pub mod geom;

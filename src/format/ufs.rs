@@ -10,15 +10,28 @@ pub const SUPERBLOCK_READ: usize = 8192;
 #[cfg(any(test, feature = "lab"))]
 const SUPERBLOCK_SIZE: usize = 1376;
 
+/// Where UFS1 keeps its superblock; nothing of ours reads more than its magic number.
+pub const UFS1_OFFSET: u64 = 8 << 10;
+
 const MAGIC: u32 = 0x1954_0119;
+const UFS1_MAGIC: u32 = 0x0001_1954;
 const MAGIC_AT: usize = 1372;
 const NAME_AT: usize = 680;
 const NAME_SIZE: usize = 32;
 
 /// True for the beginning of a UFS2 superblock, whatever it holds.
 pub fn is_superblock(superblock: &[u8]) -> bool {
+    has_magic(superblock, MAGIC)
+}
+
+/// True for the beginning of a UFS1 superblock, whatever it holds.
+pub fn is_ufs1(superblock: &[u8]) -> bool {
+    has_magic(superblock, UFS1_MAGIC)
+}
+
+fn has_magic(superblock: &[u8], number: u32) -> bool {
     let magic = superblock.get(MAGIC_AT..MAGIC_AT + 4);
-    magic == Some(&MAGIC.to_le_bytes()) || magic == Some(&MAGIC.to_be_bytes())
+    magic == Some(&number.to_le_bytes()) || magic == Some(&number.to_be_bytes())
 }
 
 /// The volume name in a superblock; `None` when this is not a UFS2 superblock or has no name.
@@ -58,6 +71,16 @@ mod tests {
         assert_eq!(volume_name(&encode("")), None);
         assert_eq!(volume_name(&[0; SUPERBLOCK_SIZE]), None);
         assert_eq!(volume_name(&encode("x")[..SUPERBLOCK_SIZE - 1]), None);
+    }
+
+    #[test]
+    fn ufs1_and_ufs2_are_told_apart() {
+        let ufs2 = encode("nanos3");
+        let mut ufs1 = ufs2.clone();
+        ufs1[MAGIC_AT..].copy_from_slice(&[0x54, 0x19, 0x01, 0x00]);
+        assert_eq!((is_superblock(&ufs2), is_ufs1(&ufs2)), (true, false));
+        assert_eq!((is_superblock(&ufs1), is_ufs1(&ufs1)), (false, true));
+        assert!(!is_ufs1(&ufs1[..MAGIC_AT + 3]));
     }
 
     #[test]

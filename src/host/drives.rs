@@ -35,7 +35,9 @@ impl Flag {
 /// may be there or not.
 pub trait Drives: Send + Sync {
     /// Opens a partition for reading and writing, and for no other writer; provider name without
-    /// `/dev/`. Fails with `EPERM` or `EBUSY` when it is mounted.
+    /// `/dev/`. Fails with `EPERM` or `EBUSY` when it is mounted, unless that is read-only and by
+    /// this very name. Labels of what lies on the same disk may vanish until the kernel has looked
+    /// at it again.
     fn open(&self, provider: &str) -> io::Result<Box<dyn BlockDevice + '_>>;
 
     /// Sets an attribute of a partition (`gpart set -a`). One write of the table.

@@ -54,6 +54,13 @@ pub trait Services: Send + Sync {
     /// Ends what [`Services::guard`] started. True when there was something to end.
     fn stand_down(&self) -> Result<bool>;
 
+    /// rc(8) started this process, at boot; false when a person did.
+    fn started_by_rc(&self) -> bool;
+
+    /// Writes a line to syslogd(8), as one that was said earlier; `warns` makes it a warning.
+    /// Without a syslogd it is lost.
+    fn log_late(&self, text: &str, warns: bool);
+
     /// rc(8), which started this process, has not come to its end yet. False when it did not
     /// start us.
     fn rc_is_running(&self) -> bool;

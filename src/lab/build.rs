@@ -107,6 +107,7 @@ impl Inner {
                     DiskTrouble::CorruptTable => disk.table_ok = false,
                 }
             }
+            Statement::BootArea { device, bytes } => self.put_in_boot_area(device, bytes)?,
             Statement::Image { name, from } => self.make_image(name, from.as_deref())?,
             Statement::InUse(path) => drop(self.machine.in_use.insert(path.clone())),
             Statement::ServiceFails(name) if name == "nothing" => {

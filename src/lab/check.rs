@@ -6,6 +6,8 @@ use super::Lab;
 use super::machine::EPOCH;
 use super::play::Last;
 use super::statement::Expect;
+use crate::boot::osdrive;
+use crate::boot::past::{self, PastBoot};
 use crate::host::{FileKind, Files, Host, mounted_at};
 
 /// More than any file of a story.
@@ -105,6 +107,26 @@ impl Lab {
                 let effect = effect.map(|effect| format!("the last run changed: {effect}"));
                 effect.or_else(|| last.changed.clone())
             }
+            Expect::Logged(words) => {
+                let found = self.read(Path::new(crate::boot::said::LOG), LIMIT);
+                let found = String::from_utf8_lossy(&found.unwrap_or_default()).into_owned();
+                (!found.contains(words)).then(|| format!("not logged: {words:?}, but {found}"))
+            }
+            Expect::Syslog(words) => {
+                let inner = self.lock();
+                let found = inner.machine.syslog.iter().any(|line| line.contains(words));
+                let told = &inner.machine.syslog;
+                (!found).then(|| format!("syslogd was not told {words:?}, but {told:?}"))
+            }
+            Expect::Unfinished(count) => {
+                let found = past::unfinished(self, self.os_drive().as_ref());
+                differ("boots without an end", count, &found)
+            }
+            Expect::Past(wanted) => {
+                let found = past::recent(self, self.os_drive().as_ref());
+                let found: Vec<_> = found.iter().map(word_of).collect();
+                differ("the last boots", wanted, &found)
+            }
             Expect::Says(words) => {
                 (!said(&last.output, words)).then(|| format!("it did not say {words:?}"))
             }
@@ -112,6 +134,13 @@ impl Lab {
                 said(&last.output, words).then(|| format!("it did say {words:?}"))
             }
         }
+    }
+
+    /// The OS drive, as nanozfs finds it.
+    pub(crate) fn os_drive(&self) -> Option<osdrive::OsDrive> {
+        let (config, mut out) = (crate::config::Config::load(self).0, Vec::new());
+        let mut console = crate::report::Console::new(&mut out, false);
+        osdrive::look(&mut crate::boot::Boot::new(self, &config, &mut console, false))
     }
 
     fn check_attributes(
@@ -174,6 +203,13 @@ impl Lab {
         }
         (!found).then(|| format!("there is no pool {name}"))
     }
+}
+
+/// `normal:finished`
+fn word_of(past: &PastBoot) -> String {
+    let mode = past.mode.map_or("unknown", crate::report::Mode::name);
+    let end = if past.finished { "finished" } else { "unfinished" };
+    format!("{mode}:{end}")
 }
 
 /// Says what is different.

@@ -3,6 +3,8 @@
 //! For each run of nanozfs in a story the machine is taken as it is before the run, the power is
 //! cut before the first effect, before the second, and so on, each time with unsynced writes lost,
 //! kept and torn, and the machine is booted again. Then it must be as it would be without the cut.
+//! After two boots in a row that were cut off the machine leaves its pools alone, and must: then it is
+//! told to forget them, and booted once more.
 
 mod switches;
 
@@ -12,16 +14,20 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::play::{End, Player, boot_command, run};
+use super::play::{End, Player, boot_command, run, settle_command};
 use super::state::State;
 use super::statement::Statement;
 use super::story::Story;
 use super::{Cut, Lab, Plan};
+use crate::boot::past;
+use crate::format::boots::TOO_MANY;
 use crate::report::Exit;
 
 /// What an effect fails with, one after the other.
 const ERRNOS: [(i32, &str); 3] =
     [(libc::EIO, "EIO"), (libc::ENOSPC, "ENOSPC"), (libc::EBUSY, "EBUSY")];
+/// What nanozfs itself leaves in the kernel's environment.
+const OURS: [&str; 2] = [crate::boot::record::STATE, crate::boot::past::BOOT];
 /// The names of stories about switches between slots begin like this.
 const SWITCHES: char = 'a';
 /// The names of stories about `status` begin like this. It changes nothing; what else they do is
@@ -112,14 +118,20 @@ pub fn one(story: &Story, root: &Path) -> io::Result<Report> {
         if statement.is_run() && !is_told_elsewhere {
             let words = match statement {
                 Statement::Run(words) => words.clone(),
+                Statement::Settle => settle_command(),
                 _ => boot_command(),
             };
+            if matches!(statement, Statement::Run(_)) {
+                lab.rc_ends();
+            }
             let is_boot = matches!(statement, Statement::Boot);
             if is_boot && !lab.lock().machine.on {
                 lab.power_on()?;
             }
             let place = format!("{}:{number}", story.file);
-            let scene = Scene { before: &lab, root, words: &words, is_boot, place: &place };
+            let under_rc = !matches!(statement, Statement::Run(_));
+            let scene =
+                Scene { before: &lab, root, words: &words, is_boot, under_rc, place: &place };
             report.add(scene.explore()?);
         }
         // What a story expects is another test's business.
@@ -140,6 +152,7 @@ struct Scene<'a> {
     root: &'a Path,
     words: &'a [String],
     is_boot: bool,
+    under_rc: bool,
     place: &'a str,
 }
 
@@ -152,6 +165,36 @@ struct Usual {
     last: State,
     /// The machine after it, or after the boot that follows it.
     settled: State,
+    /// That boot leaves the pools alone, after two that did not come to their end.
+    stopped: bool,
+}
+
+/// The code that says so.
+const STOPPED: &str = "nanozfs: E15 ";
+
+/// A boot that leaves the pools alone by design: why it should not have, or what is wrong with it.
+/// Then somebody types what it asks for.
+fn after_two(lab: &Lab, end: &End, row: u32) -> Option<String> {
+    if row < TOO_MANY {
+        return Some(format!("pools left alone after {row} boots without an end"));
+    }
+    if lab.lock().machine.pools.iter().any(|pool| pool.imported) || *end != End::Exit(5) {
+        return Some(format!("not a recovery without pools: {end:?}"));
+    }
+    match run(lab, &clear_command(), false, Plan::Nothing) {
+        (End::Exit(0), _) => None,
+        (end, output) => Some(format!("boot --clear: {end:?}: {output}")),
+    }
+}
+
+/// Boots in a row without an end, as the machine remembers them.
+fn row(lab: &Lab) -> u32 {
+    past::unfinished(lab, lab.os_drive().as_ref())
+}
+
+/// What a recovery after two such boots asks for.
+fn clear_command() -> Vec<String> {
+    ["nanozfs", "boot", "--clear"].map(str::to_owned).to_vec()
 }
 
 impl Scene<'_> {
@@ -208,32 +251,59 @@ impl Scene<'_> {
         let typed = self.before.lock().machine.kenv.clone();
         let typed = typed
             .into_iter()
-            .filter(|(name, _)| name.starts_with("nanozfs.") && name != crate::boot::record::STATE);
+            .filter(|(name, _)| name.starts_with("nanozfs.") && !OURS.contains(&name.as_str()));
         lab.lock().machine.loader.extend(typed);
     }
 
     fn run(&self, lab: &Lab, plan: Plan) -> (End, String) {
-        run(lab, self.words, self.is_boot, plan)
+        run(lab, self.words, self.under_rc, plan)
     }
 
     fn usual(&self) -> io::Result<Result<Usual, String>> {
         let lab = self.copy("usual")?;
         let first = lab.disk_state()?;
-        let (end, _) = self.run(&lab, Plan::Nothing);
+        let (end, output) = self.run(&lab, Plan::Nothing);
         let End::Exit(_) = end else { return Ok(Err(format!("without a cut: {end:?}"))) };
         let effects = lab.effects().len();
         let last = lab.disk_state()?;
-        let settled = if self.is_boot { lab.state()? } else { self.again(&lab, Cut::Kept)?.1 };
-        Ok(Ok(Usual { effects, first, last, settled }))
+        let (output, settled) = match self.is_boot {
+            true => (output, lab.state()?),
+            false => {
+                lab.power_cut(Cut::Kept)?;
+                self.retype(&lab);
+                lab.power_on()?;
+                (run(&lab, &boot_command(), true, Plan::Nothing).1, lab.state()?)
+            }
+        };
+        let stopped = output.contains(STOPPED);
+        Ok(Ok(Usual { effects, first, last, settled, stopped }))
     }
 
-    /// The power goes, and the machine boots again, undisturbed.
-    fn again(&self, lab: &Lab, cut: Cut) -> io::Result<(End, State)> {
-        lab.power_cut(cut)?;
+    /// The machine boots, undisturbed; why it is not as usual then. When it leaves the pools alone
+    /// after two boots without an end, and usually would not, it is told to forget them.
+    fn boots_as_usual(&self, lab: &Lab, usual: &Usual) -> io::Result<Option<String>> {
         self.retype(lab);
         lab.power_on()?;
-        let (end, _) = run(lab, &boot_command(), true, Plan::Nothing);
-        Ok((end, lab.state()?))
+        let before = row(lab);
+        let (mut end, mut output) = run(lab, &boot_command(), true, Plan::Nothing);
+        if output.contains(STOPPED) && !usual.stopped {
+            if let Some(why) = after_two(lab, &end, before) {
+                return Ok(Some(why));
+            }
+            lab.power_cut(Cut::Kept)?;
+            self.retype(lab);
+            lab.power_on()?;
+            (end, output) = run(lab, &boot_command(), true, Plan::Nothing);
+        }
+        if output.contains(STOPPED) != usual.stopped {
+            return Ok(Some("the next boot decides otherwise about the pools".to_owned()));
+        }
+        match end {
+            End::Exit(code) if in_table(code) => {}
+            end => return Ok(Some(format!("the next boot ended with {end:?}"))),
+        }
+        let difference = usual.settled.differences(&lab.state()?).into_iter().next();
+        Ok(difference.map(|difference| format!("the next boot ends otherwise: {difference}")))
     }
 
     /// Cuts the power before effect `number`; why that was not survived.
@@ -250,16 +320,9 @@ impl Scene<'_> {
         if let Some(loss) = lost(usual, &lab.disk_state()?, true) {
             return wrong(format!("lost or torn: {loss}"));
         }
-        self.retype(&lab);
-        lab.power_on()?;
-        let (end, _) = run(&lab, &boot_command(), true, Plan::Nothing);
-        match end {
-            End::Exit(code) if in_table(code) => {}
-            end => return wrong(format!("the next boot ended with {end:?}")),
-        }
-        match usual.settled.differences(&lab.state()?).into_iter().next() {
+        match self.boots_as_usual(&lab, usual)? {
             None => Ok(None),
-            Some(difference) => wrong(format!("the next boot ends otherwise: {difference}")),
+            Some(why) => wrong(why),
         }
     }
 
@@ -278,14 +341,10 @@ impl Scene<'_> {
         if let Some(loss) = lost(usual, &lab.disk_state()?, false) {
             return wrong(format!("lost or torn: {loss}"));
         }
-        let (end, state) = self.again(&lab, Cut::Kept)?;
-        match end {
-            End::Exit(code) if in_table(code) => {}
-            end => return wrong(format!("the next boot ended with {end:?}")),
-        }
-        match usual.settled.differences(&state).into_iter().next() {
+        lab.power_cut(Cut::Kept)?;
+        match self.boots_as_usual(&lab, usual)? {
             None => Ok(None),
-            Some(difference) => wrong(format!("the next boot ends otherwise: {difference}")),
+            Some(why) => wrong(why),
         }
     }
 }

@@ -16,6 +16,9 @@ const SLOT_SIZE: u64 = 256 * MIB;
 /// Size of the recovery copy's partition.
 const RECOVERY_SIZE: u64 = 4 * MIB;
 
+/// Bytes in front of a UFS that belong to boot code.
+const BOOT_AREA: usize = 8192;
+
 /// What a story says about an OS drive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OsDrive {
@@ -51,6 +54,7 @@ fn part(index: u32, kind: &str, (offset, size): (u64, u64)) -> Part {
         bsd: false,
         ufs_label: String::new(),
         tree: None,
+        boot_area: None,
         raw: false,
         open: None,
         tasted: Duration::ZERO,
@@ -77,6 +81,17 @@ fn blank(device: &str, serial: &str, size: u64) -> Disk {
 }
 
 impl Inner {
+    /// Puts bytes where a boot leaves its record: in front of the recovery copy on a drive.
+    pub(crate) fn put_in_boot_area(&mut self, device: &str, bytes: &[u8]) -> io::Result<()> {
+        let none = || io::Error::other(format!("{device} has no recovery copy"));
+        let disk = self.machine.disk_mut(device).ok_or_else(none)?;
+        let area = disk.parts.iter_mut().find_map(|part| part.boot_area.as_mut());
+        let at = usize::try_from(crate::format::boots::OFFSET).unwrap_or(usize::MAX);
+        let place = area.ok_or_else(none)?.get_mut(at..at + bytes.len());
+        place.ok_or_else(|| io::Error::other("too many bytes"))?.copy_from_slice(bytes);
+        Ok(())
+    }
+
     /// A data disk.
     pub(crate) fn add_disk(&mut self, device: &str, serial: &str, size: u64, after: Duration) {
         let mut disk = blank(device, serial, size);
@@ -134,6 +149,10 @@ impl Inner {
                 let data = next(4, format!("{label}s4"), None, 64 * MIB);
                 disk.parts = vec![a, b, cfg, data];
             }
+        }
+        for part in &mut disk.parts {
+            let is_recovery = part.tree.as_ref().is_some_and(|tree| tree.ends_with("/recovery"));
+            part.boot_area = is_recovery.then(|| vec![0; BOOT_AREA]);
         }
         let trees: Vec<String> = disk.parts.iter().filter_map(|part| part.tree.clone()).collect();
         for tree in trees {

@@ -229,6 +229,11 @@ impl Words {
                 Statement::Run(words.chain(rest).collect())
             }
             "shutdown" => Statement::Shutdown,
+            "settle" => Statement::Settle,
+            "boot-area" => Statement::BootArea {
+                device: self.next("a device")?,
+                bytes: self.next("the bytes")?.into_bytes(),
+            },
             "cut" => {
                 let word = self.next("lost, kept, torn or reordered")?;
                 let cut = Cut::OF_DRIVES.into_iter().find(|cut| cut.name() == word);
@@ -443,6 +448,13 @@ impl Words {
                 slot: self.next("A or B")?,
                 marks: std::mem::take(&mut self.plain).into(),
             },
+            "logged" => Expect::Logged(self.next("the words")?),
+            "syslog" => Expect::Syslog(self.next("the words")?),
+            "unfinished" => {
+                let number = u32::try_from(self.number()?);
+                Expect::Unfinished(number.map_err(|error| error.to_string())?)
+            }
+            "past" => Expect::Past(std::mem::take(&mut self.plain).into()),
             "unchanged" => Expect::Unchanged,
             "says" => Expect::Says(self.next("the words")?),
             "silent" => Expect::Silent(self.next("the words")?),

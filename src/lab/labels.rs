@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Inner;
-use super::machine::{Leaf, Loader, Pool, Scheme, Top, Trouble};
+use super::machine::{Leaf, Loader, Part, Pool, Scheme, Top, Trouble};
 use super::paths::errno;
 use super::providers::{BSD_OFFSET, Provider};
 use super::slots::At;
@@ -46,6 +46,11 @@ impl Inner {
             // a slice has further behind.
             (None, Some((at, _))) if within && self.part(&at).is_some_and(|part| !part.raw) => {}
             (Some(name), _) if within => lay(&mut bytes, offset, superblock, &ufs::encode(&name)),
+            // In front of a file system that is not booted from.
+            (Some(name), Some((at, _))) if self.part(&at).is_some_and(has_area) => {
+                self.read_slot(&at, offset, &mut bytes)?;
+                lay(&mut bytes, offset, superblock, &ufs::encode(&name));
+            }
             (_, Some((at, start))) => self.read_slot(&at, start + offset, &mut bytes)?,
             (Some(name), None) => lay(&mut bytes, offset, superblock, &ufs::encode(&name)),
             (None, None) => {
@@ -120,6 +125,11 @@ impl Inner {
             leaf.disk == disk.id && leaf.part == provider.part && !provider.inner
         })
     }
+}
+
+/// Its boot area is no part of an image.
+fn has_area(part: &Part) -> bool {
+    part.boot_area.is_some()
 }
 
 /// Puts `content`, which is at byte `at` of a device, into `bytes`, which begin at byte `offset`.

@@ -39,6 +39,10 @@ pub struct Machine {
     pub on: bool,
     /// rc(8) is running us.
     pub under_rc: bool,
+    /// rc(8) has run nanozfs, and is not at its end: rc.d/nanozfs_settle was not started yet.
+    pub rc_is_busy: bool,
+    /// What syslogd has been told since power-on.
+    pub syslog: Vec<String>,
     /// What would be lost if the power went now.
     pub unsynced: Vec<Unsynced>,
     /// What the drives have in their caches.
@@ -84,6 +88,8 @@ impl Default for Machine {
             before: Duration::ZERO,
             on: false,
             under_rc: false,
+            rc_is_busy: false,
+            syslog: Vec::new(),
             unsynced: Vec::new(),
             pending: Vec::new(),
             said: Vec::new(),
@@ -232,6 +238,9 @@ pub struct Part {
     pub ufs_label: String,
     /// The UFS on it: a key of [`Machine::trees`].
     pub tree: Option<String>,
+    /// What lies in front of the superblock, where no boot code is: the first bytes of a partition
+    /// that nobody boots from. Those of a slot are part of its image.
+    pub boot_area: Option<Vec<u8>>,
     /// What it holds is bytes, in a file of their own: it is open for writing, or it holds no UFS.
     pub raw: bool,
     /// The provider by which it is open for writing.

@@ -7,6 +7,8 @@
 //!
 //! The lab runs unprivileged, on any system, and is no part of the installed executable.
 
+#[cfg(test)]
+mod boots;
 mod build;
 mod check;
 pub mod cuts;

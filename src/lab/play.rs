@@ -11,6 +11,7 @@ use super::effects::Effect;
 use super::statement::Statement;
 use super::story::{self, Story};
 use super::{Hung, Lab, Plan, PowerCut};
+use crate::boot::{Boot, past};
 
 /// The common appliance, in the language of the stories.
 pub const STANDARD: &str = include_str!("standard.story");
@@ -129,13 +130,37 @@ pub(crate) fn run(lab: &Lab, words: &[String], under_rc: bool, plan: Plan) -> (E
             End::Panic(text.unwrap_or_else(|| "no message".to_owned()))
         }
     };
-    lab.lock().machine.under_rc = false;
+    let mut inner = lab.lock();
+    inner.machine.under_rc = false;
+    if under_rc {
+        inner.machine.rc_is_busy = *words == boot_command();
+    }
+    drop(inner);
     (end, String::from_utf8_lossy(&out).into_owned())
 }
 
 /// The command that rc gives at boot.
 pub(crate) fn boot_command() -> Vec<String> {
     vec!["nanozfs".to_owned(), "boot".to_owned()]
+}
+
+/// The command that rc gives at its end.
+pub(crate) fn settle_command() -> Vec<String> {
+    vec!["nanozfs".to_owned(), "settle".to_owned()]
+}
+
+impl Lab {
+    /// rc(8) comes to its end, if it has not yet: this boot is over. What else nanozfs does there is
+    /// about trials, and stories have it typed.
+    pub(crate) fn rc_ends(&self) {
+        if !std::mem::take(&mut self.lock().machine.rc_is_busy) {
+            return;
+        }
+        self.begin(Plan::Nothing);
+        let (config, mut out) = (crate::config::Config::load(self).0, Vec::new());
+        let mut console = crate::report::Console::new(&mut out, false);
+        past::finish(&mut Boot::new(self, &config, &mut console, true));
+    }
 }
 
 impl<'a> Player<'a> {
@@ -183,12 +208,19 @@ impl<'a> Player<'a> {
                 let line = self.power_line();
                 self.event(&format!("{line}; single-user"));
             }
+            Statement::Settle => {
+                self.gap();
+                self.event("rc is at its end");
+                self.run(&settle_command(), true)?;
+            }
             Statement::Run(words) => {
+                self.lab.rc_ends();
                 self.gap();
                 self.say(&format!("# {}", words.join(" ")));
                 self.run(words, false)?;
             }
             Statement::Shutdown => {
+                self.lab.rc_ends();
                 self.lab.shutdown().map_err(failed)?;
                 self.gap();
                 self.event("shutdown");
@@ -211,6 +243,9 @@ impl<'a> Player<'a> {
                 }
             }
             other => {
+                if matches!(other, Statement::Wait(_)) {
+                    self.lab.rc_ends();
+                }
                 self.lab.lock().build(other).map_err(failed)?;
                 if let Some(line) = event_of(other) {
                     self.event(&line);

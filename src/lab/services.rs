@@ -74,6 +74,15 @@ impl Services for Lab {
         Ok(true)
     }
 
+    fn started_by_rc(&self) -> bool {
+        Lab::lock(self).machine.under_rc
+    }
+
+    fn log_late(&self, text: &str, warns: bool) {
+        let word = if warns { "warning" } else { "info" };
+        Lab::lock(self).machine.syslog.push(format!("{word}: {text}"));
+    }
+
     fn rc_is_running(&self) -> bool {
         false
     }
@@ -118,5 +127,7 @@ impl Inner {
         self.machine.guard = None;
         self.machine.restarting = false;
         self.machine.at_work = None;
+        self.machine.rc_is_busy = false;
+        self.machine.syslog.clear();
     }
 }

@@ -16,7 +16,7 @@ use super::machine::{Disk, Flaw, Part, Scheme};
 use super::paths::errno;
 use super::tree::{self, Thing};
 use super::{Inner, Lab};
-use crate::host::{BlockDevice, FileKind};
+use crate::host::{BlockDevice, FileKind, Mount};
 
 /// Where bytes of slots are kept, in the lab's directory.
 const KEPT: &str = "slots";
@@ -183,6 +183,12 @@ impl Inner {
             match one {
                 Pending::Bytes { disk, part, at, before } => {
                     let slot = (disk, part);
+                    if let Some(area) = self.boot_area(&slot) {
+                        if lost(record, 0, 1) {
+                            lay(area, at as usize, &before);
+                        }
+                        continue;
+                    }
                     let mut bytes = self.slot_bytes(&slot)?;
                     let cells = before.len().div_ceil(CELL);
                     for (cell, old) in before.chunks(CELL).enumerate() {
@@ -200,6 +206,11 @@ impl Inner {
             self.interpret(&slot)?;
         }
         Ok(())
+    }
+
+    /// The boot area of a partition that has one of its own.
+    fn boot_area(&mut self, at: &At) -> Option<&mut Vec<u8>> {
+        self.part_mut(at)?.boot_area.as_mut()
     }
 
     /// A table of which `half` says whether only its first copy was under way.
@@ -247,6 +258,10 @@ impl Inner {
             return Err(errno(libc::EIO));
         }
         buffer.fill(0);
+        if let Some(area) = self.boot_area(at) {
+            lay(buffer, 0, area.get(offset as usize..).unwrap_or_default());
+            return Ok(());
+        }
         if self.part(at).is_some_and(|part| part.raw) {
             return read_from(&fs::File::open(self.kept(at))?, offset, buffer);
         }
@@ -258,6 +273,16 @@ impl Inner {
     fn write_slot(&mut self, at: &At, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.machine.uptime += MEBIBYTE * (bytes.len() >> 20) as u32;
         if self.flaw(at, true) {
+            return Ok(());
+        }
+        if let Some(area) = self.boot_area(at) {
+            let place = area.get_mut(offset as usize..offset as usize + bytes.len());
+            // The file system behind it is nobody's to write to.
+            let place = place.ok_or_else(|| errno(libc::EIO))?;
+            let before = place.to_vec();
+            place.copy_from_slice(bytes);
+            let (disk, part) = at.clone();
+            self.machine.pending.push(Pending::Bytes { disk, part, at: offset, before });
             return Ok(());
         }
         let file = fs::OpenOptions::new().read(true).write(true).open(self.kept(at))?;
@@ -284,7 +309,11 @@ impl Inner {
         let (Some(tree), false) = (&part.tree, provider.inner && part.bsd) else {
             return Err(errno(libc::EPERM));
         };
-        if self.machine.mounts.iter().any(|one| one.tree == *tree) {
+        // What is mounted read-only by this very name has room for a writer; a label has not.
+        let own = format!("/dev/{}", provider.name);
+        let shares = |mount: &Mount| mount.read_only && mount.source == own;
+        let mut mounts = self.machine.mounts.iter().filter(|one| one.tree == *tree);
+        if mounts.any(|one| part.boot_area.is_none() || !shares(&one.mount)) {
             return Err(errno(libc::EPERM));
         }
         if part.open.is_some() {
@@ -293,8 +322,10 @@ impl Inner {
         let disk = self.machine.disks.get(provider.disk).ok_or_else(|| errno(libc::ENXIO))?;
         let at = (disk.id.clone(), part.index);
         self.gate_io(Effect::new("open", name))?;
-        let bytes = self.slot_bytes(&at)?;
-        self.keep_raw(&at, &bytes)?;
+        if part.boot_area.is_none() {
+            let bytes = self.slot_bytes(&at)?;
+            self.keep_raw(&at, &bytes)?;
+        }
         if let Some(part) = self.part_mut(&at) {
             part.open = Some(provider.name);
         }

@@ -8,10 +8,14 @@ use super::disks::number_of;
 use super::machine::{Dataset, Loader, Pool};
 use super::tree;
 use super::{Inner, Lab};
+use crate::boot::past;
+use crate::format::boots::{self, Found};
 use crate::host::{FileKind, RealFiles, Stat};
 
 /// Where nanozfs records each boot: durations differ, so it is not compared.
 const RECORD: &str = "db/nanozfs";
+/// What it said, with the time.
+const LOG: &str = "log/nanozfs.log";
 
 /// Everything that can be seen of a machine, without times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,7 +62,8 @@ impl Lab {
                 inner.tree_state(&mut state, &mounted.tree, &at)?;
             }
         }
-        for (name, value) in &inner.machine.kenv {
+        // When a boot began is another time each time.
+        for (name, value) in inner.machine.kenv.iter().filter(|(name, _)| *name != past::BOOT) {
             state.lines.insert(format!("kenv {name}"), value.clone());
         }
         Ok(state)
@@ -127,6 +132,14 @@ impl Inner {
                 let mut marks = part.attributes.clone();
                 marks.sort();
                 let holds = if part.raw { "no file system" } else { &part.ufs_label };
+                let at = usize::try_from(boots::OFFSET).unwrap_or(usize::MAX);
+                let front = part.boot_area.as_ref().and_then(|area| area.get(at..));
+                // Our own record differs from boot to boot.
+                if let Some(front) = front.filter(|front| boots::parse(front) == Found::Foreign) {
+                    let text: String = front.iter().map(|byte| char::from(*byte)).collect();
+                    let line = format!("{:016x}", number_of(&text));
+                    state.lines.insert(format!("boot area {} {}", disk.id, part.index), line);
+                }
                 state.lines.insert(place, format!("{holds} {}", marks.join(",")));
             }
         }
@@ -200,8 +213,10 @@ fn digest<'a>(lines: impl Iterator<Item = (&'a String, &'a String)>) -> String {
     format!("{:016x}", number_of(&lines.map(line).collect::<String>()))
 }
 
-/// True for the record of the boot, wherever `/var` is.
+/// True for the record of the boot and for what it said, wherever `/var` is.
 fn is_record(shown: &str, path: &Path) -> bool {
     let is_var = shown.ends_with("+var") || shown.ends_with("-var") || shown == "/var";
-    is_var && path.starts_with(RECORD)
+    let log = Path::new(LOG);
+    is_var && (path.starts_with(RECORD) || path == log)
+        || shown.ends_with("+var+log") && Some(path.as_os_str()) == log.file_name()
 }

@@ -98,6 +98,11 @@ pub enum Statement {
     Run(Vec<String>),
     /// `shutdown`
     Shutdown,
+    /// `settle`: rc(8) is at its end, and rc.d/nanozfs_settle does what it does there. Without it rc is
+    /// at its end when somebody types something, at a shutdown, and after a while.
+    Settle,
+    /// `boot-area ada0 "other bytes"`: where a drive remembers the last boots.
+    BootArea { device: String, bytes: Vec<u8> },
     /// `cut lost`, `kept`, `torn`, `reordered`
     Cut(Cut),
     /// `detach ada2`
@@ -203,6 +208,14 @@ pub enum Expect {
     Running(String),
     /// `slot B bootme bootonce`: marked so, and no more; `slot B invalid`: it holds no file system.
     Slot { slot: String, marks: Vec<String> },
+    /// `logged "E21 pool tank"`: in the log of the boots.
+    Logged(String),
+    /// `syslog "warning: at boot: E21"`: syslogd was told so.
+    Syslog(String),
+    /// `unfinished 2`: so many boots in a row did not come to their end.
+    Unfinished(u32),
+    /// `past normal:finished recovery:finished`: the last boots, newest first.
+    Past(Vec<String>),
     /// `unchanged`: by the last run.
     Unchanged,
     /// `says "text"`: the last run, wherever its lines are wrapped.
@@ -214,6 +227,6 @@ pub enum Expect {
 impl Statement {
     /// True when nanozfs runs.
     pub(crate) fn is_run(&self) -> bool {
-        matches!(self, Statement::Boot | Statement::Run(_))
+        matches!(self, Statement::Boot | Statement::Settle | Statement::Run(_))
     }
 }

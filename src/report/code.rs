@@ -80,6 +80,10 @@ codes! {
         unchanged "the OS drive", next "gpart show -l";
     E14 Note "A label on the OS drive contradicts its place.",
         unchanged "the OS drive; the place decides", next "glabel status; gpart show -p";
+    E15 Degraded "Two boots in a row did not come to their end: no pool was imported.",
+        unchanged "all disks with data", next "nanozfs boot --clear; reboot";
+    E16 Note "The record of the last boots on the OS drive could not be written.",
+        unchanged "the OS drive", next "at the loader prompt: set nanozfs.mode=auto, then: boot";
 
     // 2x: pools.
     E20 Degraded "No pool is named in the configuration.",
@@ -197,7 +201,7 @@ impl Code {
     pub fn is_cause_of_recovery(self) -> bool {
         let pools = self == Code::E12 || self >= Code::E20 && self <= Code::E31;
         pools && !matches!(self, Code::E21 | Code::E28)
-            || matches!(self, Code::E34 | Code::E40 | Code::E41)
+            || matches!(self, Code::E15 | Code::E34 | Code::E40 | Code::E41)
     }
 }
 

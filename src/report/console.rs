@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::finding::Finding;
+use crate::host::Services;
 
 /// Columns used at most; a serial console has 80.
 pub const WIDTH: usize = 79;
@@ -13,12 +14,34 @@ const PREFIX: &str = "nanozfs: ";
 pub struct Console<'a> {
     out: &'a mut dyn Write,
     verbose: bool,
+    /// Whose clock the lines get, once they are kept.
+    clock: Option<&'a dyn Services>,
+    kept: Vec<Line>,
+}
+
+/// What was shown, before it was wrapped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// When, in seconds since 1970, by a clock that may be wrong.
+    pub at: i64,
+    /// The text, without the name of the program; lines below another one are indented.
+    pub text: String,
 }
 
 impl<'a> Console<'a> {
     /// A console that writes to `out`; details only when `verbose`.
     pub fn new(out: &'a mut dyn Write, verbose: bool) -> Self {
-        Console { out, verbose }
+        Console { out, verbose, clock: None, kept: Vec::new() }
+    }
+
+    /// From now on every line that is shown is kept, too, with its time by this clock.
+    pub fn keep(&mut self, clock: &'a dyn Services) {
+        self.clock = Some(clock);
+    }
+
+    /// The lines since [`Console::keep`].
+    pub fn kept(&self) -> &[Line] {
+        &self.kept
     }
 
     /// One line, wrapped when it is too long.
@@ -47,6 +70,18 @@ impl<'a> Console<'a> {
 
     /// A line as it is: for screens that are laid out already.
     pub fn plain(&mut self, text: &str) {
+        self.note(text);
+        self.show(text);
+    }
+
+    /// Keeps a line, if lines are kept.
+    fn note(&mut self, text: &str) {
+        if let Some(clock) = self.clock {
+            self.kept.push(Line { at: clock.now(), text: printable(text) });
+        }
+    }
+
+    fn show(&mut self, text: &str) {
         // A console that cannot be written to must not stop a boot.
         if let Err(error) = writeln!(self.out, "{text}") {
             log::debug!("console: {error}");
@@ -74,6 +109,10 @@ impl<'a> Console<'a> {
     }
 
     fn wrap_at(&mut self, first: &str, text: &str, width: usize) {
+        match first.strip_prefix(PREFIX) {
+            Some(rest) => self.note(&format!("{rest}{text}")),
+            None => self.note(&format!("  {}{text}", first.trim_start())),
+        }
         let mut line = first.to_owned();
         let mut fresh = true;
         let text = printable(text);
@@ -81,7 +120,7 @@ impl<'a> Console<'a> {
             text.split(' ').flat_map(|word| pieces(word, width - first.len().min(width / 2)))
         {
             if !fresh && line.chars().count() + 1 + word.chars().count() > width {
-                self.plain(&line);
+                self.show(&line);
                 line = " ".repeat(first.len());
                 fresh = true;
             }
@@ -91,7 +130,7 @@ impl<'a> Console<'a> {
             line.push_str(word);
             fresh = false;
         }
-        self.plain(&line);
+        self.show(&line);
     }
 }
 

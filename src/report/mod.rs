@@ -7,6 +7,6 @@ pub mod json;
 mod mode;
 
 pub use code::{Code, Impact};
-pub use console::{Console, WIDTH};
+pub use console::{Console, Line, WIDTH};
 pub use finding::Finding;
 pub use mode::{Exit, Mode};

@@ -14,6 +14,9 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// All of them.
+    pub const ALL: [Mode; 3] = [Mode::Normal, Mode::Degraded, Mode::Recovery];
+
     /// One lower-case word, for files and variables.
     pub fn name(self) -> &'static str {
         match self {

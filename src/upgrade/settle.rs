@@ -1,4 +1,4 @@
-//! The end of a boot: a trial that is healthy is kept, another one is given up.
+//! The end of a boot: it is written down, a trial that is healthy is kept, another one is given up.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::machine::{self, Decision, Verdict};
 use super::trial::{self, Started};
 use super::{journal::Journal, select};
 use crate::boot::layout::{self, KnownPool};
-use crate::boot::{Boot, osdrive};
+use crate::boot::{Boot, osdrive, past, said};
 use crate::host::Kind;
 use crate::report::{Code, Exit, Finding};
 
@@ -16,22 +16,21 @@ const REASON: usize = 120;
 /// Between two looks at what is not healthy yet.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// `nanozfs settle`: without a trial nothing. With one: waits for rc to end, checks until all is
-/// well and keeps the new system, or restarts into the old one when the time is over.
+/// `nanozfs settle`: waits for rc to end, and then this boot is at its end. With a trial: checks
+/// until all is well and keeps the new system, or restarts into the old one when the time is over.
 pub fn run(boot: &mut Boot<'_, '_>) -> Exit {
-    let Some((verdict, slot)) = state(boot) else { return Exit::Nothing };
-    if !matches!(verdict, Verdict::Trial | Verdict::UnknownTrial) {
+    let trial = state(boot)
+        .filter(|(verdict, _)| matches!(verdict, Verdict::Trial | Verdict::UnknownTrial));
+    let Some((_, slot)) = trial else {
+        end(boot, Duration::MAX);
         return Exit::Nothing;
-    }
+    };
     if !boot.act {
         boot.console.say(&format!("would check {slot}, and keep it or restart"));
         return Exit::Trial;
     }
-    let services = boot.host.services();
     let deadline = boot.config.trial_limit;
-    while services.rc_is_running() && boot.host.uptime() < deadline {
-        services.sleep(Duration::from_secs(1));
-    }
+    end(boot, deadline);
     let mut told = Vec::new();
     loop {
         let checks = health::examine(boot.host, boot.config);
@@ -50,6 +49,24 @@ pub fn run(boot: &mut Boot<'_, '_>) -> Exit {
         let left = deadline.saturating_sub(boot.host.uptime());
         boot.host.services().sleep(AGAIN.min(left).max(Duration::from_millis(1)));
     }
+}
+
+/// Waits for rc(8) to end, for a trial until `deadline` only. Then this boot is at its end: the next
+/// one gets to know it, and syslogd(8) what was said before it listened. By hand there is nothing to
+/// wait for, and nothing ends.
+fn end(boot: &mut Boot<'_, '_>, deadline: Duration) {
+    let services = boot.host.services();
+    if !boot.act || !services.started_by_rc() {
+        return;
+    }
+    while services.rc_is_running() {
+        if boot.host.uptime() >= deadline {
+            return;
+        }
+        services.sleep(Duration::from_secs(1));
+    }
+    past::finish(boot);
+    said::replay(boot);
 }
 
 /// What this boot is, and the name of its slot. Without a word: most machines are on no trial, and

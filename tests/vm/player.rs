@@ -166,7 +166,8 @@ impl<'a> Player<'a> {
                 self.guest.take().context("it has no power")?.cut();
                 return Ok(());
             }
-            Statement::Title(_) | Statement::Tell(_) => return Ok(()),
+            // rc of a guest does that by itself.
+            Statement::Title(_) | Statement::Tell(_) | Statement::Settle => return Ok(()),
             _ => {}
         }
         if !self.booted {

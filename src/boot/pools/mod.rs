@@ -12,7 +12,7 @@ pub mod survey;
 use std::time::Duration;
 
 use super::layout::{self, KnownPool};
-use super::{Action, Boot, osdrive};
+use super::{Action, Boot, osdrive, past};
 use crate::format::zpool::{Health, Pool};
 use crate::host::{Error, Import, Kind};
 use crate::report::{Code, Finding};
@@ -27,6 +27,10 @@ pub fn step(boot: &mut Boot<'_, '_>) -> (String, Vec<KnownPool>) {
         let what = "mode=recovery was set: no pool is looked at";
         boot.find(Finding::new(Code::E29, what));
         return ("left alone, as asked".to_owned(), Vec::new());
+    }
+    if let Some(finding) = past::objection(boot) {
+        boot.find(finding);
+        return ("left alone".to_owned(), Vec::new());
     }
     let Some(before) = layout::list(boot) else {
         return ("left alone: what is imported is not known".to_owned(), Vec::new());
@@ -106,6 +110,7 @@ fn import(boot: &mut Boot<'_, '_>, round: &Round) -> Vec<String> {
         boot.stop_at_barrier();
         return Vec::new();
     }
+    past::begin(boot);
     let results = boot.host.import(&imports);
     let mut failed = Vec::new();
     for (import, result) in imports.iter().zip(results) {

@@ -76,6 +76,17 @@ impl Services for FreeBsd {
         Ok(ended)
     }
 
+    fn started_by_rc(&self) -> bool {
+        super::rc_pid().is_some()
+    }
+
+    fn log_late(&self, text: &str, warns: bool) {
+        match warns {
+            true => log::warn!("{text}"),
+            false => log::info!("{text}"),
+        }
+    }
+
     fn rc_is_running(&self) -> bool {
         super::rc_pid().is_some_and(process::is_alive)
     }

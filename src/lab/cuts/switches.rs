@@ -4,9 +4,10 @@
 //! A cut in a trial may also lead to where a trial leads that is not kept.
 //!
 //! After a cut the machine is left alone with rc: it boots, settles, and does so again until nothing
-//! is under way. On the way each boot must be a normal one; at the end slot and data must be those
-//! of one of the two ends, and everything that was kept before must be there still, but for what
-//! was to be pruned.
+//! is under way. On the way each boot must be a normal one, but for the one after two boots that were
+//! cut off, which leaves the pools alone until it is told to forget them. At the end slot and data must
+//! be those of one of the two ends, and everything that was kept before must be there still, but for
+//! what was to be pruned.
 
 use std::collections::BTreeSet;
 
@@ -44,15 +45,21 @@ pub(super) fn one(story: &Story, root: &Path) -> io::Result<Report> {
         let words = match statement {
             Statement::Run(words) => Some(words.clone()),
             Statement::Boot => Some(boot_command()),
+            Statement::Settle => Some(settle_command()),
             _ => None,
         };
         if let Some(words) = words {
             let is_boot = matches!(statement, Statement::Boot);
+            let under_rc = !matches!(statement, Statement::Run(_));
+            if !under_rc {
+                lab.rc_ends();
+            }
             if is_boot && !lab.lock().machine.on {
                 lab.power_on()?;
             }
             let place = format!("{}:{number}", story.file);
-            let scene = Scene { before: &lab, root, words: &words, is_boot, place: &place };
+            let scene =
+                Scene { before: &lab, root, words: &words, is_boot, under_rc, place: &place };
             explore(&scene, &mut report)?;
         }
         if !matches!(statement, Statement::Expect(_))
@@ -238,14 +245,24 @@ fn judge(lab: &Lab, ends: &[World], kept: &BTreeSet<String>) -> Option<String> {
 /// Boots and settles until nothing is under way.
 fn run_on(lab: &Lab) -> Result<World, String> {
     let failed = |error: io::Error| error.to_string();
+    let mut cleared = false;
     for _ in 0..BOOTS {
         lab.power_on().map_err(failed)?;
+        let before = row(lab);
         match run(lab, &boot_command(), true, Plan::Nothing) {
             (End::Exit(0), _) => {}
+            // Once: from then on each boot comes to its end.
+            (end, output) if output.contains(STOPPED) && !cleared => {
+                if let Some(why) = after_two(lab, &end, before) {
+                    return Err(why);
+                }
+                cleared = true;
+                lab.shutdown().map_err(failed)?;
+                continue;
+            }
             (end, output) => return Err(format!("a boot ended with {end:?}: {output}")),
         }
-        let settle = ["nanozfs", "settle"].map(str::to_owned);
-        if let (End::Panic(message), _) = run(lab, &settle, true, Plan::Nothing) {
+        if let (End::Panic(message), _) = run(lab, &settle_command(), true, Plan::Nothing) {
             return Err(format!("settle panicked: {message}"));
         }
         let journal = journal(lab)?;
