@@ -49,7 +49,13 @@ fn dispatch(arguments: &[OsString], host: Option<&dyn Host>, out: &mut dyn Write
         return Exit::Done.code();
     }
     let exit = match invocation.command.job {
-        Job::Boot | Job::Helper(_) | Job::Settle | Job::Guard | Job::Upgrade => match host {
+        Job::Boot
+        | Job::Helper(_)
+        | Job::Settle
+        | Job::Guard
+        | Job::Upgrade
+        | Job::Resume
+        | Job::Init => match host {
             Some(host) => on_host(&invocation, host, &mut console),
             None => {
                 let what = format!("{}: only on FreeBSD", invocation.command.name);
@@ -95,7 +101,8 @@ fn on_host(invocation: &Invocation, host: &dyn Host, console: &mut Console<'_>) 
             None
         }
     };
-    let (config, findings) = Config::load(host);
+    let (mut config, findings) = Config::load(host);
+    task.adjust(&mut config);
     let mut boot = Boot::new(host, &config, console, act);
     let exit = task.run(&mut boot, findings);
     drop(lock);

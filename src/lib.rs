@@ -12,6 +12,7 @@ pub mod host;
 #[cfg(feature = "lab")]
 pub mod lab;
 mod log;
+pub mod operate;
 pub mod report;
 #[allow(unsafe_code)]
 pub mod sys;

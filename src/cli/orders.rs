@@ -5,6 +5,8 @@ use std::time::Duration;
 use super::invocation::Invocation;
 use super::table::Job;
 use crate::boot::{Boot, Helper};
+use crate::config::Config;
+use crate::operate::{init, resume};
 #[cfg(feature = "maker")]
 use crate::report::Console;
 use crate::report::{Exit, Finding};
@@ -21,6 +23,10 @@ pub(super) enum Task {
     /// Until this uptime.
     Guard(Duration),
     Upgrade(Order),
+    Resume {
+        services: bool,
+    },
+    Init(init::Order),
 }
 
 impl Task {
@@ -31,6 +37,12 @@ impl Task {
             Job::Settle => Task::Settle,
             Job::Guard => Task::Guard(guard::deadline(&invocation.operands)?),
             Job::Upgrade => Task::Upgrade(upgrade(invocation)?),
+            Job::Init => Task::Init(init::Order::parse(
+                &invocation.operands,
+                invocation.option("create"),
+                invocation.option("yes").is_some(),
+            )?),
+            Job::Resume => Task::Resume { services: invocation.option("services").is_some() },
             _ => Task::Boot,
         })
     }
@@ -38,11 +50,19 @@ impl Task {
     /// No other nanozfs may be at work meanwhile.
     pub(super) fn is_alone(&self) -> bool {
         match self {
-            Task::Boot | Task::Helper(_) => true,
+            Task::Boot | Task::Helper(_) | Task::Resume { .. } | Task::Init(_) => true,
             // They wait for minutes, and take the lock by themselves when there is something to
             // write.
             Task::Settle | Task::Guard(_) => false,
             Task::Upgrade(order) => order.acts() && order.verb != Some(Verb::Commit),
+        }
+    }
+
+    /// What of the configuration counts otherwise for this: who types `resume` has connected the
+    /// disks.
+    pub(super) fn adjust(&self, config: &mut Config) {
+        if matches!(self, Task::Resume { .. }) {
+            config.wait = Duration::ZERO;
         }
     }
 
@@ -54,6 +74,8 @@ impl Task {
             Task::Settle => settle::run(boot),
             Task::Guard(deadline) => guard::run(boot.host, boot.console, deadline),
             Task::Upgrade(order) => command::run(boot, &order),
+            Task::Init(order) => init::run(boot, &order, findings),
+            Task::Resume { services } => resume::run(boot, services, findings),
         }
     }
 }

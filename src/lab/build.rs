@@ -112,6 +112,7 @@ impl Inner {
                 self.machine.failed_services.clear();
             }
             Statement::ServiceFails(name) => self.machine.failed_services.push(name.clone()),
+            Statement::Answer(line) => self.machine.answers.push(line.clone()),
             Statement::Interface(interface) => {
                 self.machine.interfaces.retain(|one| one.name != interface.name);
                 self.machine.interfaces.push(interface.clone());
@@ -181,7 +182,7 @@ impl Inner {
         }
     }
 
-    fn top(&self, pool: &str, words: &TopWords) -> io::Result<Top> {
+    pub(crate) fn top(&self, pool: &str, words: &TopWords) -> io::Result<Top> {
         let leaf = |word: &String| self.leaf(pool, word).ok_or_else(|| no_disk(word));
         let leaves: Vec<_> = words.devices.iter().map(leaf).collect::<io::Result<_>>()?;
         let (kind, parity) = match words.kind.strip_prefix("raidz") {

@@ -24,6 +24,8 @@ const ERRNOS: [(i32, &str); 3] =
     [(libc::EIO, "EIO"), (libc::ENOSPC, "ENOSPC"), (libc::EBUSY, "EBUSY")];
 /// The names of stories about switches between slots begin like this.
 const SWITCHES: char = 'a';
+/// The names of stories about commands that are typed again after a power cut begin like this.
+const TYPED_AGAIN: char = 'g';
 /// As many failures of one kind are told.
 const TOLD: usize = 40;
 
@@ -105,7 +107,8 @@ pub fn one(story: &Story, root: &Path) -> io::Result<Report> {
                 lab.power_on()?;
             }
             let place = format!("{}:{number}", story.file);
-            let scene = Scene { before: &lab, root, words: &words, is_boot, place: &place };
+            let again = !is_boot && story.name.starts_with(TYPED_AGAIN);
+            let scene = Scene { before: &lab, root, words: &words, is_boot, again, place: &place };
             report.add(scene.explore()?);
         }
         // What a story expects is another test's business.
@@ -126,6 +129,8 @@ struct Scene<'a> {
     root: &'a Path,
     words: &'a [String],
     is_boot: bool,
+    /// Whoever typed it types it once more after a power cut or an error.
+    again: bool,
     place: &'a str,
 }
 
@@ -202,6 +207,15 @@ impl Scene<'_> {
         run(lab, self.words, self.is_boot, plan)
     }
 
+    /// The same command once more, and the same answers; the machine is restarted after it.
+    fn type_again(&self, lab: &Lab) -> io::Result<End> {
+        lab.lock().machine.answers = self.before.lock().machine.answers.clone();
+        match self.run(lab, Plan::Nothing).0 {
+            End::Exit(code) if in_table(code) => Ok(self.again(lab, Cut::Kept)?.0),
+            end => Ok(end),
+        }
+    }
+
     fn usual(&self) -> io::Result<Result<Usual, String>> {
         let lab = self.copy("usual")?;
         let first = lab.disk_state()?;
@@ -243,6 +257,12 @@ impl Scene<'_> {
             End::Exit(code) if in_table(code) => {}
             end => return wrong(format!("the next boot ended with {end:?}")),
         }
+        if self.again {
+            match self.type_again(&lab)? {
+                End::Exit(code) if in_table(code) => {}
+                end => return wrong(format!("typed again it ended with {end:?}")),
+            }
+        }
         match usual.settled.differences(&lab.state()?).into_iter().next() {
             None => Ok(None),
             Some(difference) => wrong(format!("the next boot ends otherwise: {difference}")),
@@ -263,6 +283,13 @@ impl Scene<'_> {
         }
         if let Some(loss) = lost(usual, &lab.disk_state()?, false) {
             return wrong(format!("lost or torn: {loss}"));
+        }
+        if self.again {
+            lab.lock().machine.answers = self.before.lock().machine.answers.clone();
+            match self.run(&lab, Plan::Nothing).0 {
+                End::Exit(code) if in_table(code) => {}
+                end => return wrong(format!("typed again it ended with {end:?}")),
+            }
         }
         let (end, state) = self.again(&lab, Cut::Kept)?;
         match end {

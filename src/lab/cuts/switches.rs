@@ -51,7 +51,8 @@ pub(super) fn one(story: &Story, root: &Path) -> io::Result<Report> {
                 lab.power_on()?;
             }
             let place = format!("{}:{number}", story.file);
-            let scene = Scene { before: &lab, root, words: &words, is_boot, place: &place };
+            let again = false;
+            let scene = Scene { before: &lab, root, words: &words, is_boot, again, place: &place };
             explore(&scene, &mut report)?;
         }
         if !matches!(statement, Statement::Expect(_))
