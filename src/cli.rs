@@ -49,16 +49,21 @@ fn dispatch(arguments: &[OsString], host: Option<&dyn Host>, out: &mut dyn Write
         return Exit::Done.code();
     }
     let exit = match invocation.command.job {
-        Job::Boot | Job::Helper(_) | Job::Settle | Job::Guard | Job::Upgrade | Job::Status => {
-            match host {
-                Some(host) => on_host(&invocation, host, &mut console),
-                None => {
-                    let what = format!("{}: only on FreeBSD", invocation.command.name);
-                    console.finding(&Finding::new(Code::E07, what));
-                    Exit::Failed
-                }
+        Job::Boot
+        | Job::Helper(_)
+        | Job::Settle
+        | Job::Guard
+        | Job::Upgrade
+        | Job::Status
+        | Job::Resume
+        | Job::Init => match host {
+            Some(host) => on_host(&invocation, host, &mut console),
+            None => {
+                let what = format!("{}: only on FreeBSD", invocation.command.name);
+                console.finding(&Finding::new(Code::E07, what));
+                Exit::Failed
             }
-        }
+        },
         Job::Explain => usage::explain(&invocation.operands, &mut console),
         #[cfg(feature = "maker")]
         Job::Release => orders::release(&invocation, &mut console),
@@ -100,7 +105,8 @@ fn on_host<'a>(invocation: &Invocation, host: &'a dyn Host, console: &mut Consol
     if act && task.is_kept() {
         console.keep(host.services());
     }
-    let (config, findings) = Config::load(host);
+    let (mut config, findings) = Config::load(host);
+    task.adjust(&mut config);
     let mut boot = Boot::new(host, &config, console, act);
     let exit = task.run(&mut boot, findings);
     drop(lock);

@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow, bail};
 use super::layout::{self, KnownPool};
 use super::osdrive::OsDrive;
 use super::{Action, Boot, overlay};
-use crate::host::{FileKind, MountRequest, Source, mount_of, mounted_at};
+use crate::host::{Error, FileKind, Kind, MountRequest, Source, mount_of, mounted_at};
 use crate::report::{Code, Finding};
 
 /// The mount point.
@@ -75,7 +75,12 @@ fn from_zfs(boot: &mut Boot<'_, '_>, pools: &[KnownPool]) -> Option<String> {
     match mount(boot, &name) {
         Ok(()) => Some(name),
         Err(why) => {
-            boot.find(Finding::new(Code::E31, format!("{name}: {why:#}")));
+            let busy = why.downcast_ref::<Error>().is_some_and(|error| error.kind == Kind::Busy);
+            let finding = Finding::new(Code::E31, format!("{name}: {why:#}"));
+            boot.find(match busy {
+                true => finding.next("fstat -f /cfg; end what it shows, then: nanozfs resume"),
+                false => finding,
+            });
             None
         }
     }
@@ -84,7 +89,7 @@ fn from_zfs(boot: &mut Boot<'_, '_>, pools: &[KnownPool]) -> Option<String> {
 /// A dataset whose key is not loaded.
 pub(super) fn locked(dataset: &str) -> Finding {
     let what = format!("{dataset}: encrypted, and its key is not loaded: not mounted");
-    Finding::new(Code::E34, what).next(format!("zfs load-key {dataset}; nanozfs boot"))
+    Finding::new(Code::E34, what).next(format!("zfs load-key {dataset}; nanozfs resume"))
 }
 
 /// Mounts `dataset` on `/cfg`, in the place of a recovery copy if that is there.

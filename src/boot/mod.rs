@@ -89,6 +89,8 @@ pub struct Boot<'a, 'c> {
     past: past::Watch,
     /// With `-n`: the pools would be imported, and what they hold is not known before.
     barrier: bool,
+    /// A memory `/var` that is in use is mounted over.
+    covers: bool,
 }
 
 impl<'a, 'c> Boot<'a, 'c> {
@@ -111,6 +113,7 @@ impl<'a, 'c> Boot<'a, 'c> {
             cfg: None,
             past: past::Watch::default(),
             barrier: false,
+            covers: false,
         }
     }
 
@@ -171,7 +174,11 @@ impl<'a, 'c> Boot<'a, 'c> {
     }
 
     /// Runs one helper, which answers with its line, and shows the line.
-    fn helper<T>(&mut self, helper: Helper, step: impl FnOnce(&mut Self) -> (String, T)) -> T {
+    pub(crate) fn helper<T>(
+        &mut self,
+        helper: Helper,
+        step: impl FnOnce(&mut Self) -> (String, T),
+    ) -> T {
         let (began, changes) = (self.host.uptime(), self.changes);
         let (line, result) = step(self);
         self.console.say(&format!("{}: {line}", helper.name()));
@@ -206,6 +213,22 @@ impl<'a, 'c> Boot<'a, 'c> {
     /// What follows can be decided only after what `-n` does not do.
     fn stop_at_barrier(&mut self) {
         self.barrier = true;
+    }
+
+    /// With `-n`: what pools hold that would be imported is not known.
+    pub(crate) fn is_at_barrier(&self) -> bool {
+        self.barrier
+    }
+
+    /// Where the configuration comes from, for whoever runs the steps of a boot by itself.
+    pub(crate) fn configured_from(&mut self, origin: cfg::Origin) {
+        self.cfg = Some(origin);
+    }
+
+    /// From now on, ZFS's `/var` is mounted over one in memory that is in use, which otherwise
+    /// stays as it is.
+    pub(crate) fn cover_memory(&mut self) {
+        self.covers = true;
     }
 
     /// What was found so far.

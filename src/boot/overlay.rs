@@ -63,7 +63,7 @@ pub fn lay(boot: &mut Boot<'_, '_>, cfg: &Path) -> String {
 }
 
 /// Makes the changes; those that fail move to [`Comparison::failed`]. How many were made.
-pub(super) fn write(
+pub(crate) fn write(
     boot: &mut Boot<'_, '_>,
     source: &Path,
     target: &Path,
@@ -82,7 +82,7 @@ pub(super) fn write(
 }
 
 /// One finding for any number of names.
-pub(super) fn tell(boot: &mut Boot<'_, '_>, code: Code, what: &str, names: &[String]) {
+pub(crate) fn tell(boot: &mut Boot<'_, '_>, code: Code, what: &str, names: &[String]) {
     let finding = match names {
         [] => return,
         [name] => Finding::new(code, format!("{name}: {what}")),

@@ -19,17 +19,23 @@ pub const SCHEMA: u32 = 1;
 
 /// Writes the record and says how the boot ended.
 pub fn step(boot: &mut Boot<'_, '_>, took: Duration) {
-    if boot.act {
-        write(boot, took);
-        let mode = boot.mode();
-        if boot.host.kenv(STATE).as_deref() != Some(mode.name())
-            && let Err(error) = boot.host.set_kenv(STATE, mode.name())
-        {
-            boot.find(Finding::new(Code::E06, format!("kenv {STATE}: {error}")));
-        }
-        past::leave_word(boot);
-    }
+    keep(boot, took);
     close(boot, took);
+}
+
+/// Writes the record, and the mode into the kernel's environment.
+pub fn keep(boot: &mut Boot<'_, '_>, took: Duration) {
+    if !boot.act {
+        return;
+    }
+    write(boot, took);
+    let mode = boot.mode();
+    if boot.host.kenv(STATE).as_deref() != Some(mode.name())
+        && let Err(error) = boot.host.set_kenv(STATE, mode.name())
+    {
+        boot.find(Finding::new(Code::E06, format!("kenv {STATE}: {error}")));
+    }
+    past::leave_word(boot);
 }
 
 /// Writes the record, unless this run changed nothing and there is one.

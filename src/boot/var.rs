@@ -50,8 +50,7 @@ fn from_zfs(boot: &mut Boot<'_, '_>, pools: &[KnownPool]) -> Option<String> {
     let holder = layout::holder(pools, &parent)?;
     let Some(top) = holder.dataset(&parent, "var") else {
         let what = format!("{} holds {parent}/cfg, but no {parent}/var", holder.name);
-        let create = "zfs create -o canmount=noauto -o mountpoint=/var";
-        let advice = format!("{create} {}/{parent}/var; reboot", holder.name);
+        let advice = format!("nanozfs init {}; nanozfs resume", holder.name);
         boot.find(Finding::new(Code::E40, what).next(advice));
         return None;
     };
@@ -135,8 +134,10 @@ fn mount(boot: &mut Boot<'_, '_>, place: &Place<'_>) -> bool {
         return false;
     }
     let mounts = boot.host.mounts().unwrap_or_default();
+    let mut covers = false;
     match mounted_at(&mounts, at) {
         Some(mount) if mount.source == dataset.name => return true,
+        Some(mount) if mount.in_memory() && boot.covers && at == Path::new(VAR) => covers = true,
         Some(mount) if mount.in_memory() && leave_memory(boot, mount, dataset) => {}
         Some(mount) if mount.in_memory() => return false,
         Some(mount) => {
@@ -151,7 +152,9 @@ fn mount(boot: &mut Boot<'_, '_>, place: &Place<'_>) -> bool {
         false => Ok(()), // below a dataset that -n has not mounted
     };
     let mounted = mounted.and_then(|()| {
-        boot.hides(at);
+        if !covers {
+            boot.hides(at);
+        }
         let source = Source::Dataset(dataset.name.clone());
         let request = MountRequest { source, at: at.to_owned(), read_only: false };
         Ok(boot.perform(&Action::Mount(request))?)
@@ -177,15 +180,8 @@ fn leave_memory(boot: &mut Boot<'_, '_>, mount: &Mount, dataset: &Dataset) -> bo
     };
     if let Err(why) = &left {
         let (at, name) = (mount.at.display(), &dataset.name);
-        let finding =
-            Finding::new(Code::E47, format!("{at} is in memory, and {why}: {name} is not mounted"));
-        // A reboot would forget the key again.
-        boot.find(match dataset.encrypted {
-            true => {
-                finding.next("shutdown now, and in single-user mode: umount /var; nanozfs boot")
-            }
-            false => finding,
-        });
+        let what = format!("{at} is in memory, and {why}: {name} is not mounted");
+        boot.find(Finding::new(Code::E47, what));
     }
     left.is_ok()
 }

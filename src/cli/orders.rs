@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::invocation::Invocation;
 use super::table::Job;
 use crate::boot::{Boot, Helper, past};
-use crate::operate::status;
+use crate::config::Config;
+use crate::operate::{init, resume, status};
 #[cfg(feature = "maker")]
 use crate::report::Console;
 use crate::report::{Exit, Finding};
@@ -25,6 +26,10 @@ pub(super) enum Task {
     Guard(Duration),
     Upgrade(Order),
     Status(status::Order),
+    Resume {
+        services: bool,
+    },
+    Init(init::Order),
 }
 
 impl Task {
@@ -40,6 +45,12 @@ impl Task {
                 Task::Status(status::Order { verbose: invocation.verbose, json })
             }
             Job::Boot if invocation.option("clear").is_some() => Task::Clear,
+            Job::Init => Task::Init(init::Order::parse(
+                &invocation.operands,
+                invocation.option("create"),
+                invocation.option("yes").is_some(),
+            )?),
+            Job::Resume => Task::Resume { services: invocation.option("services").is_some() },
             _ => Task::Boot,
         })
     }
@@ -47,7 +58,9 @@ impl Task {
     /// No other nanozfs may be at work meanwhile.
     pub(super) fn is_alone(&self) -> bool {
         match self {
-            Task::Boot | Task::Clear | Task::Helper(_) => true,
+            Task::Boot | Task::Clear | Task::Helper(_) | Task::Resume { .. } | Task::Init(_) => {
+                true
+            }
             // They wait for minutes, and take the lock by themselves when there is something to
             // write.
             Task::Settle | Task::Guard(_) => false,
@@ -65,6 +78,14 @@ impl Task {
         matches!(self, Task::Boot)
     }
 
+    /// What of the configuration counts otherwise for this: who types `resume` has connected the
+    /// disks.
+    pub(super) fn adjust(&self, config: &mut Config) {
+        if matches!(self, Task::Resume { .. }) {
+            config.wait = Duration::ZERO;
+        }
+    }
+
     /// Does it, after what was found in the configuration.
     pub(super) fn run(self, boot: &mut Boot<'_, '_>, findings: Vec<Finding>) -> Exit {
         match self {
@@ -75,6 +96,8 @@ impl Task {
             Task::Guard(deadline) => guard::run(boot.host, boot.console, deadline),
             Task::Upgrade(order) => command::run(boot, &order),
             Task::Status(order) => status::run(boot, findings, order),
+            Task::Init(order) => init::run(boot, &order, findings),
+            Task::Resume { services } => resume::run(boot, services, findings),
         }
     }
 }

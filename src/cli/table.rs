@@ -12,6 +12,8 @@ pub(super) enum Job {
     Guard,
     Upgrade,
     Status,
+    Resume,
+    Init,
     Explain,
     #[cfg(feature = "maker")]
     Release,
@@ -85,7 +87,8 @@ pub struct Command {
 impl Command {
     /// True when it looks at or changes the machine.
     pub(super) fn needs_host(&self) -> bool {
-        let jobs = [Job::Boot, Job::Settle, Job::Guard, Job::Upgrade, Job::Status];
+        let jobs =
+            [Job::Boot, Job::Settle, Job::Guard, Job::Upgrade, Job::Status, Job::Resume, Job::Init];
         jobs.contains(&self.job) || matches!(self.job, Job::Helper(_))
     }
 }
@@ -139,6 +142,22 @@ pub const COMMANDS: &[Command] = &[
         verbs: no_verbs,
         options: &[],
         job: Job::Helper(Helper::EtcLocal),
+    },
+    Command {
+        name: "init",
+        about: "Make the layout on a pool, and the pool when that is wanted.",
+        operands: "pool [disk ...]",
+        verbs: no_verbs,
+        options: INIT_OPTIONS,
+        job: Job::Init,
+    },
+    Command {
+        name: "resume",
+        about: "Leave recovery without a reboot, once the disks are back.",
+        operands: "",
+        verbs: no_verbs,
+        options: RESUME_OPTIONS,
+        job: Job::Resume,
     },
     Command {
         name: "upgrade",
@@ -209,6 +228,16 @@ pub const COMMANDS: &[Command] = &[
 
 const BOOT_OPTIONS: &[CommandOption] =
     &[CommandOption::new("clear", "", "Forget the boots that did not come to their end.")];
+const RESUME_OPTIONS: &[CommandOption] = &[CommandOption::new(
+    "services",
+    "",
+    "Restart the services that it concerns, and start jails.",
+)];
+
+const INIT_OPTIONS: &[CommandOption] = &[
+    CommandOption::new("create", "kind", "Make the pool of these disks: mirror, raidz1, disk."),
+    CommandOption::new("yes", "", "Ask nobody.").short('y'),
+];
 
 const UPGRADE_OPTIONS: &[CommandOption] = &[
     CommandOption::new("force", "", "Try again what failed; prune what rollback needs."),

@@ -14,8 +14,8 @@ use std::time::Duration;
 use super::command::{self, Consume, Runner, System};
 use super::programs::{databases, zfs, zpool};
 use super::{
-    Database, Drives, Error, Files, Holder, Host, Import, Inventory, Kind, Lock, Mount,
-    MountRequest, RealFiles, Result, Services, Snapshots, Source,
+    Database, Drives, Error, Files, HeldDirectory, Holder, Host, Import, Inventory, Kind, Lock,
+    Mount, MountRequest, NewPool, RealFiles, Result, Services, Snapshots, Source,
 };
 use crate::format::manifest::Packing;
 use crate::format::zfs::Dataset;
@@ -106,6 +106,25 @@ impl FreeBsd {
             || "it has not said which".to_owned(),
             |holder| holder.words(self.uptime()),
         )
+    }
+}
+
+/// A directory that is open.
+struct OpenDirectory(File);
+
+impl HeldDirectory for OpenDirectory {
+    /// nullfs(5) takes a path, and the kernel looks it up from the working directory: that is how a
+    /// directory is named to which no path from `/` leads any more.
+    fn show(&self, part: &Path, at: &Path, read_only: bool) -> Result<()> {
+        let told = |what: &str, error: nix::Error| Error::io(what, &io::Error::from(error));
+        nix::unistd::fchdir(&self.0).map_err(|error| told("go to a directory", error))?;
+        let from = match part.as_os_str().is_empty() {
+            true => ".".to_owned(),
+            false => part.display().to_string(),
+        };
+        let mounted = sys::mount::nmount("nullfs", &from, at, read_only, &[]);
+        nix::unistd::chdir("/").map_err(|error| told("go to /", error))?;
+        mounted.map_err(|error| failed(&error))
     }
 }
 
@@ -262,6 +281,17 @@ impl Host for FreeBsd {
 
     fn unmount(&self, at: &Path) -> Result<()> {
         sys::mount::unmount(at, false).map_err(|error| failed(&error))
+    }
+
+    fn hold(&self, directory: &Path) -> Result<Box<dyn HeldDirectory + '_>> {
+        let open = File::open(directory);
+        let open =
+            open.map_err(|error| Error::io(format!("open {}", directory.display()), &error))?;
+        Ok(Box::new(OpenDirectory(open)))
+    }
+
+    fn create_pool(&self, pool: &NewPool) -> Result<()> {
+        zpool::create(&*self.runner, pool)
     }
 
     fn set_property(&self, dataset: &str, name: &str, value: &str) -> Result<()> {

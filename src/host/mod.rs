@@ -129,6 +129,15 @@ pub trait Host: Send + Sync {
     /// Unmounts what is on `at`; [`Kind::Busy`] when it is in use, and nothing has changed then.
     fn unmount(&self, at: &Path) -> Result<()>;
 
+    /// Keeps hold of a directory, so that it can be shown elsewhere after something was mounted
+    /// over it.
+    fn hold(&self, directory: &Path) -> Result<Box<dyn HeldDirectory + '_>>;
+
+    /// Makes a pool, which is imported then, mounts nothing and writes no cache file
+    /// (`zpool create`, never with force: ZFS refuses devices that look used). Not one transaction:
+    /// when the power goes, devices may have the labels of a pool that is not there.
+    fn create_pool(&self, pool: &NewPool) -> Result<()>;
+
     /// Sets a property of a dataset (`zfs set`), one transaction on the pool.
     fn set_property(&self, dataset: &str, name: &str, value: &str) -> Result<()>;
 
@@ -145,6 +154,13 @@ pub trait Host: Send + Sync {
 
 /// Held while a nanozfs acts; dropping it lets the next one in.
 pub trait Lock: Send {}
+
+/// A directory that stays within reach when something is mounted over it.
+pub trait HeldDirectory {
+    /// Mounts `part` of it, a relative path which may be empty, on `at`, by nullfs(5). Programs that
+    /// have files open in it go on with them.
+    fn show(&self, part: &Path, at: &Path, read_only: bool) -> Result<()>;
+}
 
 /// A mounted file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,17 +183,14 @@ impl Mount {
     }
 }
 
-/// The mount that is seen at `path`: the last one made there.
+/// The mount that is seen at `path`: the last one made there, unless a later one hides it.
 pub fn mounted_at<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
-    mounts.iter().rev().find(|mount| mount.at == path)
+    mount_of(mounts, path).filter(|mount| mount.at == path)
 }
 
-/// The mount that `path` belongs to: the last made of those with the longest mount point.
+/// The mount that `path` belongs to: the last one made there or above it.
 pub fn mount_of<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
-    mounts
-        .iter()
-        .filter(|mount| path.starts_with(&mount.at))
-        .max_by_key(|mount| mount.at.components().count())
+    mounts.iter().rev().find(|mount| path.starts_with(&mount.at))
 }
 
 /// A pool to import: which, and from which devices.
@@ -191,6 +204,18 @@ pub struct Import {
     pub devices: Vec<String>,
     /// Given up after this long.
     pub limit: Duration,
+}
+
+/// A pool to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPool {
+    /// Its name.
+    pub name: String,
+    /// The kind of its only vdev, as zpoolconcepts(7) names it: `mirror`, `raidz2`; empty for a
+    /// single disk.
+    pub kind: String,
+    /// The devices (`/dev/…`).
+    pub devices: Vec<String>,
 }
 
 /// What to mount, and how.
@@ -257,5 +282,34 @@ impl Database {
             Database::Passwords => &["pwd.db", "spwd.db"],
             Database::LoginClasses => &["login.conf.db"],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_mount_hides_what_was_mounted_below_its_place() {
+        let mount = |source: &str, at: &str| Mount {
+            fstype: "x".to_owned(),
+            source: source.to_owned(),
+            at: PathBuf::from(at),
+            read_only: false,
+        };
+        let mut mounts = vec![mount("root", "/"), mount("memory", "/var"), mount("pkg", "/var/db")];
+        let at = |mounts: &[Mount], path: &str| {
+            mounted_at(mounts, Path::new(path)).map(|mount| mount.source.clone())
+        };
+        let of = |mounts: &[Mount], path: &str| {
+            mount_of(mounts, Path::new(path)).map(|mount| mount.source.clone())
+        };
+        assert_eq!(at(&mounts, "/var/db").as_deref(), Some("pkg"));
+        assert_eq!(of(&mounts, "/var/log").as_deref(), Some("memory"));
+        mounts.push(mount("zfs", "/var"));
+        assert_eq!(at(&mounts, "/var").as_deref(), Some("zfs"));
+        assert_eq!(at(&mounts, "/var/db"), None);
+        assert_eq!(of(&mounts, "/var/db/x").as_deref(), Some("zfs"));
+        assert_eq!(of(&mounts, "/etc").as_deref(), Some("root"));
     }
 }

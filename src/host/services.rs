@@ -43,6 +43,13 @@ pub trait Services: Send + Sync {
     /// Runs an executable of the machine, without a terminal, for at most `limit`.
     fn run(&self, executable: &Path, limit: Duration) -> Result<Ended>;
 
+    /// The rc(8) scripts of the services that rc.conf(5) enables, in the order in which rc starts
+    /// them, by their paths (`service -e`).
+    fn enabled(&self) -> Result<Vec<String>>;
+
+    /// Has rc(8)'s script for a service do something (`service NAME ACTION`), for at most `limit`.
+    fn service(&self, name: &str, action: &str, limit: Duration) -> Result<Ended>;
+
     /// Starts a process that reboots this machine at `deadline` (uptime), unless
     /// [`Services::stand_down`] comes first; it outlives this one. A second one takes the place
     /// of the first.

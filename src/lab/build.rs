@@ -114,13 +114,13 @@ impl Inner {
                 self.machine.failed_services.clear();
             }
             Statement::ServiceFails(name) => self.machine.failed_services.push(name.clone()),
+            Statement::Answer(line) => self.machine.answers.push(line.clone()),
             Statement::Interface(interface) => {
                 self.machine.interfaces.retain(|one| one.name != interface.name);
                 self.machine.interfaces.push(interface.clone());
             }
             Statement::DefaultRoute(there) => self.machine.default_route = *there,
             Statement::Wait(time) => self.time_passes(*time),
-            Statement::Answer(line) => self.machine.answers.push(line.clone()),
             Statement::AtWork(None) => self.machine.at_work = None,
             Statement::AtWork(Some((process, words))) => {
                 let words = words.iter().map(String::as_str);
@@ -189,7 +189,7 @@ impl Inner {
         }
     }
 
-    fn top(&self, pool: &str, words: &TopWords) -> io::Result<Top> {
+    pub(crate) fn top(&self, pool: &str, words: &TopWords) -> io::Result<Top> {
         let leaf = |word: &String| self.leaf(pool, word).ok_or_else(|| no_disk(word));
         let leaves: Vec<_> = words.devices.iter().map(leaf).collect::<io::Result<_>>()?;
         let (kind, parity) = match words.kind.strip_prefix("raidz") {

@@ -33,6 +33,8 @@ const SWITCHES: char = 'a';
 /// The names of stories about `status` begin like this. It changes nothing; what else they do is
 /// done, cut and failed in other stories.
 const STATUS: char = 'b';
+/// The names of stories about commands that are typed again after a power cut begin like this.
+const TYPED_AGAIN: char = 'g';
 /// As many failures of one kind are told.
 const TOLD: usize = 40;
 
@@ -130,8 +132,16 @@ pub fn one(story: &Story, root: &Path) -> io::Result<Report> {
             }
             let place = format!("{}:{number}", story.file);
             let under_rc = !matches!(statement, Statement::Run(_));
-            let scene =
-                Scene { before: &lab, root, words: &words, is_boot, under_rc, place: &place };
+            let again = !is_boot && story.name.starts_with(TYPED_AGAIN);
+            let scene = Scene {
+                before: &lab,
+                root,
+                words: &words,
+                is_boot,
+                under_rc,
+                again,
+                place: &place,
+            };
             report.add(scene.explore()?);
         }
         // What a story expects is another test's business.
@@ -153,6 +163,8 @@ struct Scene<'a> {
     words: &'a [String],
     is_boot: bool,
     under_rc: bool,
+    /// Whoever typed it types it once more after a power cut or an error.
+    again: bool,
     place: &'a str,
 }
 
@@ -259,6 +271,15 @@ impl Scene<'_> {
         run(lab, self.words, self.under_rc, plan)
     }
 
+    /// The same command once more, and the same answers; the machine is restarted after it.
+    fn type_again(&self, lab: &Lab) -> io::Result<End> {
+        lab.lock().machine.answers = self.before.lock().machine.answers.clone();
+        match self.run(lab, Plan::Nothing).0 {
+            End::Exit(code) if in_table(code) => Ok(self.again(lab, Cut::Kept)?.0),
+            end => Ok(end),
+        }
+    }
+
     fn usual(&self) -> io::Result<Result<Usual, String>> {
         let lab = self.copy("usual")?;
         let first = lab.disk_state()?;
@@ -340,6 +361,13 @@ impl Scene<'_> {
         }
         if let Some(loss) = lost(usual, &lab.disk_state()?, false) {
             return wrong(format!("lost or torn: {loss}"));
+        }
+        if self.again {
+            lab.lock().machine.answers = self.before.lock().machine.answers.clone();
+            match self.run(&lab, Plan::Nothing).0 {
+                End::Exit(code) if in_table(code) => {}
+                end => return wrong(format!("typed again it ended with {end:?}")),
+            }
         }
         lab.power_cut(Cut::Kept)?;
         match self.boots_as_usual(&lab, usual)? {

@@ -154,7 +154,8 @@ impl Effect {
 
     fn of_files(&self) -> bool {
         let other = ["import", "mount", "unmount", "set", "kenv", "run", "signal"];
-        !other.contains(&self.verb) && !self.verb.starts_with("zfs ")
+        let of_pools = self.verb.starts_with("zfs ") || self.verb.starts_with("zpool ");
+        !other.contains(&self.verb) && !of_pools
     }
 }
 

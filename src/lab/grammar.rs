@@ -203,6 +203,7 @@ impl Words {
             "fault" => self.fault()?,
             "in-use" => Statement::InUse(self.path()?),
             "service-fails" => Statement::ServiceFails(self.next("a service")?),
+            "answer" => Statement::Answer(self.next("the answer")?),
             "interface" => {
                 let (up, has_address) = (self.flag("up"), self.flag("address"));
                 let name = self.next("an interface")?;
@@ -210,7 +211,6 @@ impl Words {
             }
             "default-route" => Statement::DefaultRoute(self.next("yes or no")? == "yes"),
             "wait" => Statement::Wait(time(&self.next("a time")?)?),
-            "answer" => Statement::Answer(self.next("the answer")?),
             "at-work" => Statement::AtWork(match self.next("a process, or nobody")?.as_str() {
                 "nobody" => None,
                 word => {

@@ -1,7 +1,7 @@
 //! The lab as a [`Host`].
 
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,8 +18,8 @@ use crate::format::zfs::Dataset;
 use crate::format::zpool::{Pool, Space};
 use crate::host::command::{self, Consume};
 use crate::host::{
-    Database, Drives, Error, Files, Host, Import, Inventory, Kind, Lock, Mount, MountRequest,
-    Result, Services, Snapshots,
+    Database, Drives, Error, Files, HeldDirectory, Host, Import, Inventory, Kind, Lock, Mount,
+    MountRequest, NewPool, Result, Services, Snapshots,
 };
 
 /// Rebuilding a database takes this long.
@@ -38,6 +38,24 @@ impl Lock for LabLock {}
 impl Drop for LabLock {
     fn drop(&mut self) {
         self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// A directory of the lab machine that somebody has open.
+struct Held<'a> {
+    lab: &'a Lab,
+    tree: String,
+    below: PathBuf,
+}
+
+impl HeldDirectory for Held<'_> {
+    fn show(&self, part: &Path, at: &Path, read_only: bool) -> Result<()> {
+        let source = match part.as_os_str().is_empty() {
+            true => ".".to_owned(),
+            false => part.display().to_string(),
+        };
+        let below = self.below.join(part);
+        Lab::lock(self.lab).show_held(&source, (&self.tree, below), at, read_only)
     }
 }
 
@@ -152,6 +170,18 @@ impl Host for Lab {
 
     fn unmount(&self, at: &Path) -> Result<()> {
         self.lock().unmount(at)
+    }
+
+    fn hold(&self, directory: &Path) -> Result<Box<dyn HeldDirectory + '_>> {
+        let inner = self.lock();
+        let place = inner.follow(directory);
+        let place =
+            place.map_err(|error| Error::io(format!("open {}", directory.display()), &error))?;
+        Ok(Box::new(Held { lab: self, tree: place.tree, below: place.below }))
+    }
+
+    fn create_pool(&self, pool: &NewPool) -> Result<()> {
+        self.lock().create_pool(pool)
     }
 
     fn set_property(&self, dataset: &str, name: &str, value: &str) -> Result<()> {

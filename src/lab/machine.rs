@@ -59,6 +59,8 @@ pub struct Machine {
     pub next: u64,
     /// Services that rc cannot start.
     pub failed_services: Vec<String>,
+    /// What somebody at the terminal answers, question by question.
+    pub answers: Vec<String>,
     /// Network interfaces.
     pub interfaces: Vec<crate::host::Interface>,
     /// There is a default route.
@@ -70,8 +72,6 @@ pub struct Machine {
     /// Another nanozfs that is at work.
     #[serde(default)]
     pub at_work: Option<Holder>,
-    /// What somebody at the terminal answers, question by question.
-    pub answers: Vec<String>,
 }
 
 impl Default for Machine {
@@ -98,12 +98,12 @@ impl Default for Machine {
             faults: Vec::new(),
             next: 1,
             failed_services: Vec::new(),
+            answers: Vec::new(),
             interfaces: Vec::new(),
             default_route: false,
             guard: None,
             restarting: false,
             at_work: None,
-            answers: Vec::new(),
         }
     }
 }

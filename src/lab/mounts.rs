@@ -68,6 +68,28 @@ impl Inner {
         self.machine.mounts.push(Mounted { mount, tree: what.tree, below: what.below });
     }
 
+    /// Shows a directory that somebody has open, by nullfs.
+    pub(crate) fn show_held(
+        &mut self,
+        source: &str,
+        (tree, below): (&str, PathBuf),
+        at: &Path,
+        read_only: bool,
+    ) -> Result<()> {
+        let doing = format!("mount {source} on {}", at.display());
+        let place = self.mount_point(at).map_err(|error| Error::io(&*doing, &error))?;
+        if !self.real(tree, &below).is_dir() {
+            return Err(Error::io(&*doing, &errno(libc::ENOENT)));
+        }
+        let effect = Effect::new("mount", format!("{source} on {}", at.display()));
+        self.gate_host(effect, LIMIT)?;
+        self.machine.uptime += MOUNT;
+        let (source, tree) = (source.to_owned(), tree.to_owned());
+        let what = What { fstype: "nullfs", source, tree, below, read_only };
+        self.mounted(what, place.path, read_only);
+        Ok(())
+    }
+
     fn mount_point(&self, at: &Path) -> std::io::Result<Place> {
         let place = self.follow(at)?;
         if self.stat(&place)?.kind != FileKind::Directory {

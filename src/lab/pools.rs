@@ -6,12 +6,16 @@ use std::time::Duration;
 use super::Inner;
 use super::effects::{Effect, Failure};
 use super::machine::{Leaf, Pool, Top, Trouble};
+use super::statement::TopWords;
 use crate::format::zpool::Space;
 use crate::format::{zfs, zpool};
-use crate::host::{Error, Import, Kind, Result};
+use crate::host::{Error, Import, Kind, NewPool, Result};
 
 /// What one import takes; several at once take no longer.
 const IMPORT: Duration = Duration::from_millis(1200);
+/// What making a pool takes, and how long it may.
+const CREATE: Duration = Duration::from_millis(900);
+const CREATE_LIMIT: Duration = Duration::from_secs(600);
 /// What a list takes.
 const LIST: Duration = Duration::from_millis(40);
 /// Whoever gives no limit of his own waits no longer for a list.
@@ -106,6 +110,45 @@ impl Inner {
                 (leaf.txg, leaf.state, leaf.hostid) = (txg, 0, hostid);
                 leaf.hostname.clone_from(&hostname);
             }
+        }
+        Ok(())
+    }
+
+    /// `zpool create`: one step, and the labels are on the disks.
+    pub(crate) fn create_pool(&mut self, new: &NewPool) -> Result<()> {
+        let (name, kind) = (&new.name, &new.kind);
+        let devices = new.devices.join(" ");
+        let doing = format!("/sbin/zpool create -o cachefile=none {name} {kind} {devices}");
+        if let Some(how) = self.program("zpool") {
+            return Err(self.failed(&how, &doing, CREATE_LIMIT));
+        }
+        let refuse = |why: String| Err(Error::new(Kind::Refused, doing.clone(), why));
+        if self.machine.pools.iter().any(|pool| pool.imported && pool.name == *name) {
+            return refuse(format!("cannot create '{name}': pool already exists"));
+        }
+        for device in &new.devices {
+            let Some(provider) = self.provider(device) else {
+                return refuse(format!("cannot open '{device}': no such device"));
+            };
+            if self.vdev(&provider).is_some() || provider.open.0 {
+                return refuse(format!("{device} is part of a pool, or in use"));
+            }
+        }
+        self.gate_host(Effect::new("zpool create", name), CREATE_LIMIT)?;
+        self.machine.uptime += CREATE;
+        let short = |device: &String| device.trim_start_matches("/dev/").to_owned();
+        let kind = if kind.is_empty() { "disk".to_owned() } else { kind.clone() };
+        let words = TopWords { kind, devices: new.devices.iter().map(short).collect() };
+        let told = |error| Error::io(doing.clone(), &error);
+        let mut top = self.top(name, &words).map_err(told)?;
+        for leaf in &mut top.leaves {
+            leaf.opened = leaf.path.strip_prefix("/dev/").map(str::to_owned);
+        }
+        self.add_pool(name, None, vec![top]);
+        let root = self.add_dataset(name).map_err(told)?;
+        root.local.insert("canmount".to_owned(), "off".to_owned());
+        if let Some(pool) = self.machine.pools.last_mut() {
+            pool.imported = true;
         }
         Ok(())
     }

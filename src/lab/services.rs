@@ -7,6 +7,22 @@ use super::effects::Effect;
 use super::{Inner, Lab};
 use crate::host::{Ended, Error, Host, Interface, Result, Services};
 
+/// What `service NAME ACTION` takes.
+const SERVICE: Duration = Duration::from_millis(300);
+/// Scripts of the base system in rc's order, and whether rc.conf enables them by itself.
+const RC_ORDER: [(&str, bool); 10] = [
+    ("zfs", false),
+    ("netif", true),
+    ("devd", true),
+    ("routing", true),
+    ("syslogd", true),
+    ("rpcbind", false),
+    ("ntpd", false),
+    ("jail", false),
+    ("cron", true),
+    ("sshd", false),
+];
+
 /// The variable that [`Services::guard`] leaves its deadline in, so that people see it.
 const GUARD: &str = "nanozfs.guard";
 
@@ -49,6 +65,40 @@ impl Services for Lab {
         let mut words = line.splitn(3, ' ').skip(1);
         let code = words.next().and_then(|code| code.parse().ok()).unwrap_or(0);
         Ok(Ended { code: Some(code), last_line: words.next().unwrap_or_default().to_owned() })
+    }
+
+    /// What the base system starts by itself, and what rc.conf sets to YES.
+    fn enabled(&self) -> Result<Vec<String>> {
+        let settings = self.settings()?;
+        let on = |name: &str| {
+            let key = format!("{name}_enable");
+            let set = settings.iter().rfind(|(other, _)| *other == key);
+            set.map(|(_, value)| value.eq_ignore_ascii_case("yes"))
+        };
+        let path = |name: &&str| format!("/etc/rc.d/{name}");
+        let base = RC_ORDER.iter().filter(|(name, usual)| on(name).unwrap_or(*usual));
+        let mut paths: Vec<String> = base.map(|(name, _)| path(name)).collect();
+        let known = |name: &str| RC_ORDER.iter().any(|(other, _)| *other == name);
+        for (key, _) in &settings {
+            let Some(name) = key.strip_suffix("_enable") else { continue };
+            if !known(name) && on(name) == Some(true) {
+                paths.push(format!("/usr/local/etc/rc.d/{name}"));
+            }
+        }
+        Ok(paths)
+    }
+
+    /// A service that a story lets fail does not start again either.
+    fn service(&self, name: &str, action: &str, _limit: Duration) -> Result<Ended> {
+        let mut inner = Lab::lock(self);
+        let effect = Effect::new("run", format!("service {name} {action}"));
+        inner.gate_host(effect, Duration::ZERO)?;
+        inner.machine.uptime += SERVICE;
+        if inner.machine.failed_services.iter().any(|failed| failed == name) {
+            let last_line = format!("{name}: WARNING: failed to start {name}");
+            return Ok(Ended { code: Some(1), last_line });
+        }
+        Ok(Ended { code: Some(0), last_line: format!("Starting {name}.") })
     }
 
     fn guard(&self, deadline: Duration) -> Result<()> {

@@ -77,6 +77,8 @@ pub enum Statement {
     InUse(PathBuf),
     /// `service-fails sshd`: rc cannot start it; `service-fails nothing`: it can start all.
     ServiceFails(String),
+    /// `answer yes`: what somebody types at the next question.
+    Answer(String),
     /// `interface em0 up address`: an interface as it is now.
     Interface(Interface),
     /// `default-route yes`
@@ -86,8 +88,6 @@ pub enum Statement {
     /// `at-work 812 nanozfs upgrade install gate.nzr`: this process holds the lock from now on;
     /// `at-work nobody`: no more.
     AtWork(Option<(u32, Vec<String>)>),
-    /// `answer yes`: what somebody types at the next question.
-    Answer(String),
     /// `mend`: nothing is wrong any more.
     Mend,
     /// `boot`: power on, and what rc does.

@@ -91,9 +91,9 @@ codes! {
     E21 Degraded "A pool lacks disks, but has enough to run.",
         unchanged "all data is there", next "zpool status; replace the disk";
     E22 Degraded "A pool lacks more disks than it can do without.",
-        unchanged "all disks that are there", next "connect the disks, then: reboot";
+        unchanged "all disks that are there", next "connect the disks, then: nanozfs resume";
     E23 Degraded "No disk of a known pool was found.",
-        unchanged "all disks that are there", next "connect the disks, then: reboot";
+        unchanged "all disks that are there", next "connect the disks, then: nanozfs resume";
     E24 Degraded "A pool could not be imported, or is not in working order.",
         unchanged "the data on it", next "zpool import; zpool status";
     E25 Degraded "An import took longer than import_limit and was given up.",
@@ -117,7 +117,7 @@ codes! {
     E33 Degraded "There is no /cfg at all: /etc is as the image has it.",
         unchanged "the OS drive", next "nanozfs osdrive -v";
     E34 Degraded "A dataset is encrypted and its key is not loaded.",
-        unchanged "the dataset; nobody was asked for a key", next "zfs load-key DATASET; nanozfs boot";
+        unchanged "the dataset; nobody was asked for a key", next "zfs load-key DATASET; nanozfs resume";
     E35 Note "A mount hides files that were in the directory below it.",
         unchanged "the hidden files are still there", next "mount -p";
     E36 Note "Something in /cfg is neither a file, a directory nor a link.",
@@ -131,7 +131,7 @@ codes! {
 
     // 4x: /var.
     E40 Degraded "The pool that holds /cfg has no /var.",
-        unchanged "all datasets", next "zfs create -o canmount=noauto -o mountpoint=/var POOL/nano/var; reboot";
+        unchanged "all datasets", next "nanozfs init POOL; nanozfs resume";
     E41 Degraded "A dataset of /var could not be mounted.",
         unchanged "the dataset", next "zfs list; mount";
     E42 Degraded "/var is in memory: what is written there is gone at the next reboot.",
@@ -143,7 +143,7 @@ codes! {
     E45 Degraded "A part of /var that belongs to the image could not be shown.",
         unchanged "/var shows its own copy of it", next "kldload nullfs; nanozfs var";
     E47 Degraded "/var is in memory and in use, while ZFS has one.",
-        unchanged "what the memory /var collected", next "reboot";
+        unchanged "what the memory /var collected", next "nanozfs resume";
 
     // 5x: /usr/local/etc.
     E50 Degraded "/usr/local/etc cannot be made to lead to /etc/local.",
@@ -194,6 +194,20 @@ codes! {
         unchanged "the data of before the trial", next "nanozfs upgrade status";
     E79 Note "Something that is kept is needed still, or could not be destroyed.",
         unchanged "the live data", next "nanozfs upgrade kept";
+
+    // 8x: what an operator does.
+    E80 Note "This machine cannot resume now.",
+        unchanged "/cfg, /etc and /var", next "reboot";
+    E81 Note "What a memory /var collected could not all be kept.",
+        unchanged "it is shown in /var/db/nanozfs/memory until a reboot", next "df /var; ls -l /var/db/nanozfs/memory";
+    E82 Degraded "What a new /var hides could not be shown again.",
+        unchanged "programs go on with the files that they have open", next "reboot";
+    E83 Note "A service could not be restarted.",
+        unchanged "the other services", next "service -e; tail /var/log/messages";
+    E84 Note "The layout cannot be made on this pool.",
+        unchanged "what is on the pool", next "zfs list; man nanozfs-layout";
+    E85 Note "A disk cannot be used for a new pool.",
+        unchanged "all disks", next "gpart show; zpool import";
 }
 
 impl Code {

@@ -55,6 +55,16 @@ pub fn step(boot: &mut Boot<'_, '_>) -> (String, Vec<KnownPool>) {
     (line(boot, &round, &before, &after, &failed, took), pools)
 }
 
+/// What there is of the known pools now, without waiting and without a word; `None`, with a
+/// finding, when that cannot be known.
+pub fn look(boot: &mut Boot<'_, '_>) -> Option<Round> {
+    let imported = layout::list(boot)?;
+    let mesh = osdrive::mesh(boot)?;
+    let scan = Scanner::default().scan(boot.host, &mesh);
+    let (found, twins) = survey::survey(&scan.members);
+    Some(decide::decide(&boot.config.pools, found, &imported).with_notes(&scan.damaged, &twins))
+}
+
 /// Looks at the disks until every known pool is complete, or the time is over.
 fn wait(boot: &mut Boot<'_, '_>, imported: &[Pool]) -> Round {
     let deadline = boot.host.uptime() + if boot.act { boot.config.wait } else { Duration::ZERO };

@@ -32,23 +32,15 @@ impl Services for FreeBsd {
     }
 
     fn run(&self, executable: &Path, limit: Duration) -> Result<Ended> {
-        let command = Command::new(executable.display().to_string(), limit);
-        match self.runner.run(&command) {
-            Ok(output) => {
-                let text = [output.stdout, output.stderr].concat();
-                let text = String::from_utf8_lossy(&text);
-                let last = text.lines().map(str::trim).rfind(|line| !line.is_empty());
-                let code = match output.status {
-                    Exit::Code(code) => Some(code),
-                    Exit::Signal(_) => None,
-                };
-                Ok(Ended { code, last_line: last.unwrap_or_default().to_owned() })
-            }
-            Err(error @ RunError::TimedOut { .. }) => {
-                Ok(Ended { code: None, last_line: error.to_string() })
-            }
-            Err(error) => Err(Error::new(Kind::Refused, command.argv(), error.to_string())),
-        }
+        self.ended(&Command::new(executable.display().to_string(), limit))
+    }
+
+    fn enabled(&self) -> Result<Vec<String>> {
+        rc::enabled(&*self.runner)
+    }
+
+    fn service(&self, name: &str, action: &str, limit: Duration) -> Result<Ended> {
+        self.ended(&rc::service(name, action, limit))
     }
 
     fn guard(&self, deadline: Duration) -> Result<()> {
@@ -126,6 +118,26 @@ impl Services for FreeBsd {
 }
 
 impl FreeBsd {
+    /// Runs it, and says how it ended.
+    fn ended(&self, command: &Command) -> Result<Ended> {
+        match self.runner.run(command) {
+            Ok(output) => {
+                let text = [output.stdout, output.stderr].concat();
+                let text = String::from_utf8_lossy(&text);
+                let last = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+                let code = match output.status {
+                    Exit::Code(code) => Some(code),
+                    Exit::Signal(_) => None,
+                };
+                Ok(Ended { code, last_line: last.unwrap_or_default().to_owned() })
+            }
+            Err(error @ RunError::TimedOut { .. }) => {
+                Ok(Ended { code: None, last_line: error.to_string() })
+            }
+            Err(error) => Err(Error::new(Kind::Refused, command.argv(), error.to_string())),
+        }
+    }
+
     fn guard_pid(&self) -> Option<u32> {
         self.kenv(GUARD).and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 1)
     }

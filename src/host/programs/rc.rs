@@ -1,4 +1,5 @@
-//! sysrc(8), route(8), shutdown(8) and reboot(8): what rc.conf says, and the way out.
+//! sysrc(8), service(8), route(8), shutdown(8) and reboot(8): what rc.conf says, what runs, and the
+//! way out.
 
 use std::time::Duration;
 
@@ -8,6 +9,9 @@ use crate::host::{Kind, Result};
 
 /// Both only read, from a system that may be busy starting.
 const LIMIT: Duration = Duration::from_secs(60);
+const SERVICE: &str = "/usr/sbin/service";
+/// A shell for each of some two hundred scripts.
+const ENABLED_LIMIT: Duration = Duration::from_secs(180);
 /// From asking shutdown(8) to its being on its way.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
 
@@ -18,6 +22,18 @@ pub fn settings(runner: &dyn Runner) -> Result<Vec<(String, String)>> {
         line.split_once(": ").map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
     };
     Ok(text.lines().filter_map(setting).collect())
+}
+
+/// The scripts of the services that are enabled, in rc's order. Each script is run for that.
+pub fn enabled(runner: &dyn Runner) -> Result<Vec<String>> {
+    let text = run(runner, &Command::new(SERVICE, ENABLED_LIMIT).arg("-e"))?;
+    let paths = text.lines().map(str::trim).filter(|line| line.starts_with('/'));
+    Ok(paths.map(str::to_owned).collect())
+}
+
+/// What has a service's script do something.
+pub fn service(name: &str, action: &str, limit: Duration) -> Command {
+    Command::new(SERVICE, limit).args([name, action])
 }
 
 /// There is a default route.
@@ -52,6 +68,15 @@ mod tests {
         let of = |name: &str| settings.iter().find(|(other, _)| other == name);
         assert_eq!(of("ifconfig_em0").unwrap().1, "inet 10.0.0.1/24");
         assert_eq!(of("empty").unwrap().1, "");
+    }
+
+    #[test]
+    fn enabled_services_are_paths_and_the_rest_is_talk() {
+        let text = "/etc/rc.d/syslogd\n/etc/rc.d/cron\n/usr/local/etc/rc.d/app\nwarning: x\n";
+        let enabled = enabled(&Replay::new().answer("service -e", text, "", 0)).unwrap();
+        assert_eq!(enabled, ["/etc/rc.d/syslogd", "/etc/rc.d/cron", "/usr/local/etc/rc.d/app"]);
+        let command = service("sshd", "reload", Duration::from_secs(9));
+        assert_eq!(command.argv(), "/usr/sbin/service sshd reload");
     }
 
     #[test]

@@ -5,11 +5,13 @@ use std::time::Duration;
 use super::{nonsense, run};
 use crate::format::zpool::{LIST_COLUMNS, Pool, SPACE_COLUMNS, Space, parse_list, parse_spaces};
 use crate::host::command::{Command, Runner};
-use crate::host::{Import, Result};
+use crate::host::{Import, NewPool, Result};
 
 const ZPOOL: &str = "/sbin/zpool";
 /// Listing asks the kernel only; one that takes this long will not come back.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
+/// Labels are written to every disk, and the space on some is given back first (trim).
+const CREATE_LIMIT: Duration = Duration::from_secs(600);
 
 /// The imported pools.
 pub fn list(runner: &dyn Runner) -> Result<Vec<Pool>> {
@@ -37,6 +39,25 @@ pub fn import(runner: &dyn Runner, import: &Import) -> Result<()> {
     run(runner, &command.arg(import.guid.to_string())).map(drop)
 }
 
+/// Makes a pool. Without `-f`, so that ZFS refuses what looks used; without a cache file; its own
+/// dataset is never mounted.
+pub fn create(runner: &dyn Runner, pool: &NewPool) -> Result<()> {
+    let mut command = Command::new(ZPOOL, CREATE_LIMIT).args([
+        "create",
+        "-o",
+        "cachefile=none",
+        "-O",
+        "mountpoint=none",
+        "-O",
+        "canmount=off",
+        &pool.name,
+    ]);
+    if !pool.kind.is_empty() {
+        command = command.arg(&pool.kind);
+    }
+    run(runner, &command.args(pool.devices.iter().map(String::as_str))).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +81,22 @@ mod tests {
         let replay = Replay::new().answer(IMPORT, "", "", 0);
         import(&replay, &lone()).unwrap();
         assert_eq!(replay.calls(), [IMPORT]);
+    }
+
+    #[test]
+    fn a_new_pool_is_made_of_these_devices_and_never_with_force() {
+        let devices = ["/dev/da1", "/dev/da2"].map(str::to_owned).to_vec();
+        let pool = NewPool { name: "data".to_owned(), kind: "mirror".to_owned(), devices };
+        let line = "zpool create -o cachefile=none -O mountpoint=none -O canmount=off data mirror /dev/da1 /dev/da2";
+        create(&Replay::new().answer(line, "", "", 0), &pool).unwrap();
+        let one = NewPool {
+            name: "data".to_owned(),
+            kind: String::new(),
+            devices: vec!["/dev/da1".to_owned()],
+        };
+        let line =
+            "zpool create -o cachefile=none -O mountpoint=none -O canmount=off data /dev/da1";
+        create(&Replay::new().answer(line, "", "", 0), &one).unwrap();
     }
 
     #[test]

@@ -58,8 +58,15 @@ pub(super) fn one(story: &Story, root: &Path) -> io::Result<Report> {
                 lab.power_on()?;
             }
             let place = format!("{}:{number}", story.file);
-            let scene =
-                Scene { before: &lab, root, words: &words, is_boot, under_rc, place: &place };
+            let scene = Scene {
+                before: &lab,
+                root,
+                words: &words,
+                is_boot,
+                under_rc,
+                again: false,
+                place: &place,
+            };
             explore(&scene, &mut report)?;
         }
         if !matches!(statement, Statement::Expect(_))

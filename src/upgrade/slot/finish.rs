@@ -59,7 +59,7 @@ fn wait(host: &dyn Host, provider: &str) -> Result<(), String> {
 }
 
 /// An empty directory to mount on, and whether it was made for that.
-fn scratch(host: &dyn Host) -> Result<(PathBuf, bool), String> {
+pub(crate) fn scratch(host: &dyn Host) -> Result<(PathBuf, bool), String> {
     let files = host.files();
     let mounts = host.mounts().map_err(|error| error.to_string())?;
     let free = |path: &Path| {
@@ -84,7 +84,7 @@ fn scratch(host: &dyn Host) -> Result<(PathBuf, bool), String> {
             Err(error) => told = format!("{}: {}", path.display(), why(&error)),
         }
     }
-    Err(format!("no place to mount the slot on: {told}"))
+    Err(format!("no place to mount it on: {told}"))
 }
 
 /// Everything that is done while the slot is mounted.

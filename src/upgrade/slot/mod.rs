@@ -10,6 +10,8 @@ use std::io::Read;
 use crate::host::{BlockDevice, Host, why};
 
 mod finish;
+pub(crate) use finish::scratch;
+
 pub mod fstab;
 mod target;
 mod write;
