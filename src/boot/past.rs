@@ -59,6 +59,13 @@ pub fn unfinished(host: &dyn Host, drive: Option<&OsDrive>) -> u32 {
     known(host, drive).unfinished
 }
 
+/// How many boots in a row did not come to their end, when they are so many that a boot leaves the
+/// pools alone. Without effect.
+pub fn crash_loop(host: &dyn Host, drive: &OsDrive) -> Option<u32> {
+    let boots = known(host, Some(drive));
+    boots.is_loop().then_some(boots.unfinished)
+}
+
 fn known(host: &dyn Host, drive: Option<&OsDrive>) -> Boots {
     match drive.map(|drive| read(host, drive)) {
         Some(Ok(Found::Boots(boots))) => boots,

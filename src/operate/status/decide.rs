@@ -310,6 +310,11 @@ impl Draft<'_> {
     /// What the last boot said, where that is not what is now.
     fn boot(&mut self, cfg_is_ours: bool) {
         let facts = self.facts;
+        if let Some(count) = facts.crash_loop.filter(|_| !cfg_is_ours) {
+            let what =
+                format!("the last {count} boots that imported pools did not come to their end");
+            self.found("boot", &Finding::new(Code::E15, what));
+        }
         let Some(mode) = facts.boot_mode.as_deref() else { return };
         let record = facts.record.as_ref().filter(|record| record.mode == mode);
         let findings = record.map(|record| record.findings.as_slice()).unwrap_or_default();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::record::{self, Record};
 use crate::boot::layout::{self, KnownPool};
 use crate::boot::osdrive::{self, Search};
+use crate::boot::past::{self, PastBoot};
 use crate::boot::pools::decide::{self, Round};
 use crate::boot::pools::scan::{Scan, Scanner};
 use crate::boot::pools::survey;
@@ -54,6 +55,8 @@ pub(super) struct Facts {
     pub idle: BTreeSet<String>,
     /// Why `/usr/local/etc` does not lead to `/etc/local`.
     pub etclocal: Option<String>,
+    /// So many of the last boots did not come to their end that the pools were left alone.
+    pub crash_loop: Option<u32>,
     /// What only `-v` asks.
     pub more: Option<More>,
 }
@@ -65,6 +68,8 @@ pub(super) struct More {
     pub disks: Vec<Disk>,
     /// Bytes that datasets use, by name.
     pub used: BTreeMap<String, u64>,
+    /// The last boots, newest first.
+    pub boots: Vec<PastBoot>,
 }
 
 /// A disk that is there.
@@ -106,6 +111,7 @@ pub(super) fn gather(
         round: Round::default(),
         idle: BTreeSet::new(),
         etclocal: None,
+        crash_loop: None,
         more: verbose.then(More::default),
         config: config.clone(),
         complaints,
@@ -185,6 +191,7 @@ fn disks(host: &dyn Host, mesh: &Mesh, facts: &mut Facts) {
     let search = osdrive::search_on(host, mesh, mounts, &facts.config.label);
     if let Some(drive) = &search.drive {
         facts.slots = trial::look_in(host, mesh, drive);
+        facts.crash_loop = past::crash_loop(host, drive);
     }
     let parts = search.drive.iter().flat_map(|drive| drive.parts.values());
     let parts: Vec<_> =
@@ -209,10 +216,11 @@ fn disks(host: &dyn Host, mesh: &Mesh, facts: &mut Facts) {
         round.wanted.clear();
     }
     facts.round = round.with_notes(&scan.damaged, &twins);
-    facts.drive = Ok(search);
     if let Some(more) = &mut facts.more {
         more.disks = disks_there(mesh, &scan);
+        more.boots = past::recent(host, search.drive.as_ref());
     }
+    facts.drive = Ok(search);
 }
 
 /// True when somebody has it open for writing, as a pool has its devices.

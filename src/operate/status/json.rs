@@ -29,6 +29,7 @@ pub const MEMBERS: &[(&str, &[&str])] = &[
     ("datasets", &["name", "mounted", "used"]),
     ("slots", &["slot", "provider", "marks", "running", "next", "holds"]),
     ("upgrades", &["id", "slot", "name", "version", "end", "why"]),
+    ("boots", &["began", "mode", "seconds", "finished"]),
 ];
 
 /// The object.

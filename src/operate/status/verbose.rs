@@ -1,4 +1,4 @@
-//! What only `-v` shows: disks, pools, datasets, slots, the last upgrade.
+//! What only `-v` shows: disks, pools, datasets, slots, the last upgrade, the last boots.
 
 use super::facts::{Disk, Facts, More};
 use super::json::{maybe, number};
@@ -7,9 +7,11 @@ use super::{PoolState, Row, Section};
 use crate::boot::action::megabytes;
 use crate::boot::layout::KnownPool;
 use crate::boot::osdrive::{Role, disk_name};
+use crate::boot::past::PastBoot;
 use crate::format::zfs::{CanMount, Dataset};
+use crate::report::Mode;
 use crate::report::json::text;
-use crate::upgrade::journal::{Journal, letter};
+use crate::upgrade::journal::{Journal, id_of, letter};
 use crate::upgrade::select::SLOTS;
 use crate::upgrade::summary::{Summary, capital, ended};
 
@@ -30,6 +32,7 @@ pub(super) fn sections(
         ("datasets", datasets(facts, more)),
         ("slots", self::slots(facts, slots, journal)),
         ("upgrades", upgrades(journal)),
+        ("boots", boots(more)),
     ];
     all.into_iter().map(|(name, rows)| Section { name, rows }).collect()
 }
@@ -201,6 +204,31 @@ fn upgrades(journal: &Journal) -> Vec<Row> {
         ],
     };
     journal.past.last().map(row).into_iter().collect()
+}
+
+/// The last boots, as the OS drive remembers them.
+fn boots(more: &More) -> Vec<Row> {
+    let row = |past: &PastBoot| {
+        let began = id_of(past.began);
+        let mode = past.mode.map(Mode::name);
+        let end = match (past.finished, mode) {
+            (true, Some(mode)) => {
+                format!("mode {mode}, at its end after {} s", past.took.as_secs())
+            }
+            (true, None) => format!("mode not known, at its end after {} s", past.took.as_secs()),
+            (false, _) => "did not come to its end".to_owned(),
+        };
+        Row {
+            text: format!("{began}: {end}."),
+            fields: vec![
+                ("began", text(&began)),
+                ("mode", maybe(mode)),
+                ("seconds", number(past.finished.then_some(past.took.as_secs()))),
+                ("finished", past.finished.to_string()),
+            ],
+        }
+    };
+    more.boots.iter().map(row).collect()
 }
 
 /// A size as people say it, in powers of 1024; less than a megabyte is one.
