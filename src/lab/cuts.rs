@@ -271,12 +271,12 @@ impl Scene<'_> {
         run(lab, self.words, self.under_rc, plan)
     }
 
-    /// The same command once more, and the same answers; the machine is restarted after it.
-    fn type_again(&self, lab: &Lab) -> io::Result<End> {
+    /// Types the same command once more, with the same answers; why it did not end well.
+    fn type_again(&self, lab: &Lab) -> Option<String> {
         lab.lock().machine.answers = self.before.lock().machine.answers.clone();
         match self.run(lab, Plan::Nothing).0 {
-            End::Exit(code) if in_table(code) => Ok(self.again(lab, Cut::Kept)?.0),
-            end => Ok(end),
+            End::Exit(code) if in_table(code) => None,
+            end => Some(format!("typed again it ended with {end:?}")),
         }
     }
 
@@ -341,6 +341,15 @@ impl Scene<'_> {
         if let Some(loss) = lost(usual, &lab.disk_state()?, true) {
             return wrong(format!("lost or torn: {loss}"));
         }
+        if self.again {
+            self.retype(&lab);
+            lab.power_on()?;
+            run(&lab, &boot_command(), true, Plan::Nothing);
+            if let Some(why) = self.type_again(&lab) {
+                return wrong(why);
+            }
+            lab.power_cut(Cut::Kept)?;
+        }
         match self.boots_as_usual(&lab, usual)? {
             None => Ok(None),
             Some(why) => wrong(why),
@@ -362,12 +371,8 @@ impl Scene<'_> {
         if let Some(loss) = lost(usual, &lab.disk_state()?, false) {
             return wrong(format!("lost or torn: {loss}"));
         }
-        if self.again {
-            lab.lock().machine.answers = self.before.lock().machine.answers.clone();
-            match self.run(&lab, Plan::Nothing).0 {
-                End::Exit(code) if in_table(code) => {}
-                end => return wrong(format!("typed again it ended with {end:?}")),
-            }
+        if let Some(why) = self.again.then(|| self.type_again(&lab)).flatten() {
+            return wrong(why);
         }
         lab.power_cut(Cut::Kept)?;
         match self.boots_as_usual(&lab, usual)? {
