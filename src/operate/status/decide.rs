@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::facts::Facts;
-use super::pools::{self, CONNECT, MOUNT, RESTART, in_words};
+use super::pools::{self, CONNECT, RESUME, in_words};
 use super::{Item, Status, Verdict, Weight, verbose};
 use crate::boot::cfg::CFG;
 use crate::boot::layout;
@@ -172,9 +172,9 @@ impl Draft<'_> {
         let holder = layout::holder(&self.facts.layouts, parent);
         let (code, advice) = match holder.map(|pool| (pool, pool.dataset(parent, "var"))) {
             Some((_, Some(one))) if one.encrypted && !one.key_available => {
-                (Code::E34, Some(format!("zfs load-key {}; {MOUNT}", one.name)))
+                (Code::E34, Some(format!("zfs load-key {}; {RESUME}", one.name)))
             }
-            Some((_, Some(_))) => (Code::E42, Some(RESTART.to_owned())),
+            Some((_, Some(_))) => (Code::E42, Some(RESUME.to_owned())),
             Some((pool, None)) => {
                 let create = "zfs create -o canmount=noauto -o mountpoint=/var";
                 (Code::E40, Some(format!("{create} {}/{parent}/var; reboot", pool.name)))
@@ -201,7 +201,7 @@ impl Draft<'_> {
         for (name, at) in layout.map(|one| var::unmounted(one, parent, mounts)).unwrap_or_default()
         {
             let what = format!("{name} is not mounted on {}", at.display());
-            self.found("var", &Finding::new(Code::E41, what).next(MOUNT));
+            self.found("var", &Finding::new(Code::E41, what).next(RESUME));
         }
     }
 
@@ -226,9 +226,9 @@ impl Draft<'_> {
         };
         let finding = match one.encrypted && !one.key_available {
             true => Finding::new(Code::E34, format!("the key of {} is not loaded", one.name))
-                .next(format!("zfs load-key {}; {MOUNT}", one.name)),
+                .next(format!("zfs load-key {}; {RESUME}", one.name)),
             false => Finding::new(Code::E31, format!("{} is there, but not mounted", one.name))
-                .next(MOUNT),
+                .next(RESUME),
         };
         self.found("cfg", &finding);
     }
@@ -341,7 +341,7 @@ impl Draft<'_> {
         let item = match mode {
             "recovery" if cfg_is_ours => {
                 let text = "It started in RECOVERY: its services may run with other settings.";
-                Some(note(text, Weight::Impaired, Some(RESTART)))
+                Some(note(text, Weight::Impaired, Some(RESUME)))
             }
             "degraded" if !impaired => {
                 let text = "It started DEGRADED; what was missing then is there now.";
@@ -455,7 +455,7 @@ impl Draft<'_> {
             // A boot finishes a way back, and every other boot of a trial begins one.
             Verdict::Recovery if leads_back => "reboot",
             Verdict::Recovery if heavy.contains(&CONNECT) => CONNECT,
-            Verdict::Recovery => heavy.first().copied().unwrap_or(RESTART),
+            Verdict::Recovery => heavy.first().copied().unwrap_or(RESUME),
             Verdict::NotStarted if self.in_single_user() => {
                 "exit, and the boot goes on; or, to stay here: nanozfs boot"
             }

@@ -14,12 +14,10 @@ use crate::host::{Error, Kind};
 use crate::report::Code;
 use crate::upgrade::summary::capital;
 
-/// What mounts what is missing, on a machine that runs.
-pub(super) const MOUNT: &str = "nanozfs boot";
-/// What brings a machine to normal that started without its pools.
-pub(super) const RESTART: &str = "reboot";
+/// What brings a machine to normal without a restart.
+pub(super) const RESUME: &str = "nanozfs resume";
 /// The same, when disks have to be connected before.
-pub(super) const CONNECT: &str = "connect the disks, then: reboot";
+pub(super) const CONNECT: &str = "connect the disks, then: nanozfs resume";
 
 /// Every known pool, and the lines about them.
 pub(super) fn pools(facts: &Facts) -> (Vec<PoolState>, Vec<Item>) {
@@ -160,7 +158,7 @@ impl Told<'_> {
         let name = &found.name;
         let code = (!assessment.missing.is_empty()).then_some(Code::E21);
         let text = format!("Pool {name}: {}; it is not imported.", assessment.text);
-        self.say(code, Weight::Impaired, text, Some(RESTART.to_owned()));
+        self.say(code, Weight::Impaired, text, Some(RESUME.to_owned()));
         let missing = self.missing(&assessment.missing, None);
         let imported = Some(false);
         self.pools.push(PoolState { name: name.clone(), imported, missing, ..Default::default() });

@@ -62,10 +62,10 @@ fn the_verdict_and_the_next_command_follow_from_what_is_now() {
             "started in recovery, and somebody mounted /cfg",
             |f| f.boot_mode = Some("recovery".into()),
             Verdict::Degraded,
-            "reboot",
+            "nanozfs resume",
         ),
-        ("/cfg was unmounted", |f| unmount(f, "/cfg"), Verdict::Recovery, "nanozfs boot"),
-        ("/var/log was unmounted", |f| unmount(f, "/var/log"), Verdict::Degraded, "nanozfs boot"),
+        ("/cfg was unmounted", |f| unmount(f, "/cfg"), Verdict::Recovery, "nanozfs resume"),
+        ("/var/log was unmounted", |f| unmount(f, "/var/log"), Verdict::Degraded, "nanozfs resume"),
         (
             "the key of /cfg is not loaded",
             |f| {
@@ -75,7 +75,7 @@ fn the_verdict_and_the_next_command_follow_from_what_is_now() {
                 }
             },
             Verdict::Recovery,
-            "zfs load-key tank/nano/cfg; nanozfs boot",
+            "zfs load-key tank/nano/cfg; nanozfs resume",
         ),
         (
             "no pool holds a /cfg",
@@ -162,7 +162,7 @@ fn the_verdict_and_the_next_command_follow_from_what_is_now() {
                 f.mounts.as_mut().unwrap().retain(|mount| mount.fstype != "zfs");
             },
             Verdict::NotStarted,
-            "nanozfs boot",
+            "nanozfs resume",
         ),
         (
             "nothing is known",
