@@ -148,7 +148,7 @@ fn every_option_of_a_command_is_in_the_manual_and_no_other() {
 }
 
 /// Sections that list the verbs of a command.
-const VERBS_OF: [(&str, &str); 1] = [("upgrade", "UPGRADES")];
+const VERBS_OF: [(&str, &str); 2] = [("cfg", "CONFIGURATION HISTORY"), ("upgrade", "UPGRADES")];
 
 #[test]
 fn every_verb_is_in_the_manual_and_no_other() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::invocation::Invocation;
 use super::table::Job;
 use crate::boot::{Boot, Helper};
+use crate::configuration;
 #[cfg(feature = "maker")]
 use crate::report::Console;
 use crate::report::{Exit, Finding};
@@ -21,12 +22,19 @@ pub(super) enum Task {
     /// Until this uptime.
     Guard(Duration),
     Upgrade(Order),
+    Configuration(configuration::command::Order),
 }
 
 impl Task {
     /// What a command line orders; what is wrong with it, in words.
     pub(super) fn of(invocation: &Invocation) -> Result<Task, String> {
         Ok(match invocation.command.job {
+            Job::Helper(Helper::Cfg)
+                if !(invocation.words.is_empty() && invocation.options.is_empty()) =>
+            {
+                let (words, options) = (&invocation.words, &invocation.options);
+                Task::Configuration(configuration::command::Order::parse(words, options)?)
+            }
             Job::Helper(helper) => Task::Helper(helper),
             Job::Settle => Task::Settle,
             Job::Guard => Task::Guard(guard::deadline(&invocation.operands)?),
@@ -43,6 +51,7 @@ impl Task {
             // write.
             Task::Settle | Task::Guard(_) => false,
             Task::Upgrade(order) => order.acts() && order.verb != Some(Verb::Commit),
+            Task::Configuration(order) => order.acts(),
         }
     }
 
@@ -54,6 +63,7 @@ impl Task {
             Task::Settle => settle::run(boot),
             Task::Guard(deadline) => guard::run(boot.host, boot.console, deadline),
             Task::Upgrade(order) => command::run(boot, &order),
+            Task::Configuration(order) => configuration::command::run(boot, &order),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command table: what there is to type. nanozfs(8) is compared with it in the tests.
 
 use crate::boot::Helper;
+use crate::configuration;
 use crate::upgrade::command::Verb;
 
 /// What a command does.
@@ -117,10 +118,10 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "cfg",
-        about: "Mount /cfg and lay it over /etc.",
-        operands: "",
-        verbs: no_verbs,
-        options: &[],
+        about: "Mount /cfg, lay it over /etc; with a word: its history.",
+        operands: "[word ...]",
+        verbs: || configuration::command::Verb::ALL.map(|verb| verb.line()).to_vec(),
+        options: CFG_OPTIONS,
         job: Job::Helper(Helper::Cfg),
     },
     Command {
@@ -197,6 +198,9 @@ pub const COMMANDS: &[Command] = &[
         job: Job::Version,
     },
 ];
+
+/// Each is for some verbs, which say so themselves.
+const CFG_OPTIONS: &[CommandOption] = &[];
 
 const UPGRADE_OPTIONS: &[CommandOption] = &[
     CommandOption::new("force", "", "Try an image again that failed a trial."),

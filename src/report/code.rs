@@ -188,6 +188,12 @@ codes! {
         unchanged "both slots", next "nanozfs upgrade status";
     E78 Note "The system on trial is not healthy.",
         unchanged "the data of before the trial", next "nanozfs upgrade status";
+
+    // 9x: the history of the configuration.
+    E90 Note "/cfg does not come from ZFS: it has no history now.",
+        unchanged "/cfg and /etc", next "zpool status; nanozfs cfg";
+    E92 Note "A snapshot of /cfg could not be taken, or the snapshots not be listed.",
+        unchanged "/etc, and what is in /cfg", next "zfs list -t snapshot; zpool list";
 }
 
 impl Code {
