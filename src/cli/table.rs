@@ -200,7 +200,10 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 /// Each is for some verbs, which say so themselves.
-const CFG_OPTIONS: &[CommandOption] = &[];
+const CFG_OPTIONS: &[CommandOption] = &[
+    CommandOption::new("message", "text", "Why; cfg log shows it.").short('m'),
+    CommandOption::new("yes", "", "Ask nothing: what is new is left out.").short('y'),
+];
 
 const UPGRADE_OPTIONS: &[CommandOption] = &[
     CommandOption::new("force", "", "Try an image again that failed a trial."),

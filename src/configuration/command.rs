@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::log;
+use super::{diff, log, revert, save};
 use crate::boot::Boot;
 use crate::cli::CommandVerb;
 use crate::report::Exit;
@@ -10,17 +10,30 @@ use crate::report::Exit;
 /// What an administrator can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
+    /// Brings what differs between `/etc` and the image to `/cfg`.
+    Save,
+    /// Shows what a save would do, or what has changed since a snapshot.
+    Diff,
     /// Shows who saved what, when and why.
     Log,
+    /// Goes back to a snapshot, or brings single files back.
+    Revert,
 }
 
 impl Verb {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Verb; 1] = [Verb::Log];
+    pub const ALL: [Verb; 4] = [Verb::Save, Verb::Diff, Verb::Log, Verb::Revert];
 
     /// How it is typed, and what it does in one line.
     pub fn line(self) -> CommandVerb {
         match self {
+            Verb::Save => CommandVerb::new("save", "[path ...]", "Save what was changed in /etc."),
+            Verb::Diff => {
+                CommandVerb::new("diff", "[@snapshot] [path ...]", "Show what save would do.")
+            }
+            Verb::Revert => {
+                CommandVerb::new("revert", "@snapshot|path ...", "Bring back what was saved.")
+            }
             Verb::Log => CommandVerb::new("log", "", "Show who saved, when and why."),
         }
     }
@@ -28,13 +41,17 @@ impl Verb {
     /// The options of the command that this verb takes.
     fn options(self) -> &'static [&'static str] {
         match self {
-            Verb::Log => &[],
+            Verb::Save => &["message", "yes"],
+            Verb::Diff | Verb::Log => &[],
+            Verb::Revert => &["message"],
         }
     }
 
     /// How many operands it takes.
     fn operands(self) -> std::ops::RangeInclusive<usize> {
         match self {
+            Verb::Save | Verb::Diff => 0..=usize::MAX,
+            Verb::Revert => 1..=usize::MAX,
             Verb::Log => 0..=0,
         }
     }
@@ -42,7 +59,8 @@ impl Verb {
     /// It changes something, so that nobody else may at the same time.
     fn acts(self) -> bool {
         match self {
-            Verb::Log => false,
+            Verb::Save | Verb::Revert => true,
+            Verb::Diff | Verb::Log => false,
         }
     }
 }
@@ -99,7 +117,10 @@ impl Order {
 /// Does it.
 pub fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     match order.verb {
+        Verb::Save => save::run(boot, order),
+        Verb::Diff => diff::run(boot, order),
         Verb::Log => log::run(boot),
+        Verb::Revert => revert::run(boot, order),
     }
 }
 

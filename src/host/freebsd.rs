@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::command::{self, Consume, Runner, System};
 use super::programs::{databases, zfs, zpool};
 use super::{
-    Database, Drives, Error, Files, Host, Import, Kind, Lock, Mount, MountRequest, RealFiles,
-    Result, Services, Snapshots, Source,
+    Database, Drives, Error, Files, Host, Import, Kind, Lock, Mount, MountRequest, People,
+    RealFiles, Result, Services, Snapshots, Source, Terminal,
 };
 use crate::format::manifest::Packing;
 use crate::format::zfs::Dataset;
@@ -87,6 +87,10 @@ impl Host for FreeBsd {
 
     fn services(&self) -> &dyn Services {
         self
+    }
+
+    fn people(&self) -> &dyn People {
+        &Terminal
     }
 
     fn geom(&self) -> Result<Vec<u8>> {

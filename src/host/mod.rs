@@ -14,6 +14,7 @@ mod freebsd;
 mod input;
 #[cfg(target_os = "freebsd")]
 mod memory;
+mod people;
 pub mod programs;
 mod services;
 mod snapshots;
@@ -33,6 +34,7 @@ pub use files::{Attributes, FileKind, Files, RealFiles, Stat, Timestamp, found};
 #[cfg(target_os = "freebsd")]
 pub use freebsd::FreeBsd;
 pub use input::Input;
+pub use people::{People, Terminal};
 pub use services::{Ended, Interface, Services};
 pub use snapshots::Snapshots;
 
@@ -52,6 +54,9 @@ pub trait Host: Send + Sync {
 
     /// The running system: its services, its network, its restart.
     fn services(&self) -> &dyn Services;
+
+    /// Whoever started this process.
+    fn people(&self) -> &dyn People;
 
     // -- looking ----------------------------------------------------------------------------------
 

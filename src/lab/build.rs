@@ -117,6 +117,7 @@ impl Inner {
                 self.machine.interfaces.push(interface.clone());
             }
             Statement::DefaultRoute(there) => self.machine.default_route = *there,
+            Statement::Answers(lines) => self.machine.answers.extend(lines.iter().cloned()),
             Statement::Wait(time) => self.time_passes(*time),
             Statement::Mend => {
                 self.machine.faults.clear();

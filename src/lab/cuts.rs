@@ -4,6 +4,7 @@
 //! cut before the first effect, before the second, and so on, each time with unsynced writes lost,
 //! kept and torn, and the machine is booted again. Then it must be as it would be without the cut.
 
+mod history;
 mod switches;
 
 use std::io;
@@ -22,8 +23,12 @@ use crate::report::Exit;
 /// What an effect fails with, one after the other.
 const ERRNOS: [(i32, &str); 3] =
     [(libc::EIO, "EIO"), (libc::ENOSPC, "ENOSPC"), (libc::EBUSY, "EBUSY")];
+/// Variables that nobody types at the loader.
+const OWN: [&str; 2] = [crate::boot::record::STATE, crate::boot::laid::VARIABLE];
 /// The names of stories about switches between slots begin like this.
 const SWITCHES: char = 'a';
+/// Those of stories about the history of the configuration.
+const HISTORY: char = 'd';
 /// As many failures of one kind are told.
 const TOLD: usize = 40;
 
@@ -90,6 +95,9 @@ pub fn all(stories: &[Story], root: &Path) -> io::Result<Report> {
 pub fn one(story: &Story, root: &Path) -> io::Result<Report> {
     if story.name.starts_with(SWITCHES) {
         return switches::one(story, root);
+    }
+    if story.name.starts_with(HISTORY) {
+        return history::one(story, root);
     }
     let mut report = Report::default();
     let lab = Lab::create(&root.join("story"))?;
@@ -194,7 +202,7 @@ impl Scene<'_> {
         let typed = self.before.lock().machine.kenv.clone();
         let typed = typed
             .into_iter()
-            .filter(|(name, _)| name.starts_with("nanozfs.") && name != crate::boot::record::STATE);
+            .filter(|(name, _)| name.starts_with("nanozfs.") && !OWN.contains(&name.as_str()));
         lab.lock().machine.loader.extend(typed);
     }
 

@@ -209,6 +209,7 @@ impl Words {
                 Statement::Interface(Interface { name, up, has_address })
             }
             "default-route" => Statement::DefaultRoute(self.next("yes or no")? == "yes"),
+            "answers" => Statement::Answers(std::mem::take(&mut self.plain).into()),
             "wait" => Statement::Wait(time(&self.next("a time")?)?),
             "mend" => Statement::Mend,
             "boot" => Statement::Boot,

@@ -17,7 +17,7 @@ use crate::format::zfs::Dataset;
 use crate::format::zpool::Pool;
 use crate::host::command::{self, Consume};
 use crate::host::{
-    Database, Drives, Error, Files, Host, Import, Kind, Lock, Mount, MountRequest, Result,
+    Database, Drives, Error, Files, Host, Import, Kind, Lock, Mount, MountRequest, People, Result,
     Services, Snapshots,
 };
 
@@ -54,6 +54,10 @@ impl Host for Lab {
     }
 
     fn services(&self) -> &dyn Services {
+        self
+    }
+
+    fn people(&self) -> &dyn People {
         self
     }
 

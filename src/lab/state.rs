@@ -13,7 +13,7 @@ use crate::host::{FileKind, RealFiles, Stat};
 /// Where nanozfs records each boot: durations differ, so it is not compared.
 const RECORD: &str = "db/nanozfs";
 
-/// Everything that can be seen of a machine, without times.
+/// Everything that can be seen of a machine, without times: not the variable that is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// What is where: `A etc/rc.conf` and how it looks.
@@ -58,7 +58,8 @@ impl Lab {
                 inner.tree_state(&mut state, &mounted.tree, &at)?;
             }
         }
-        for (name, value) in &inner.machine.kenv {
+        let steady = |(name, _): &(&String, &String)| *name != crate::boot::laid::VARIABLE;
+        for (name, value) in inner.machine.kenv.iter().filter(steady) {
             state.lines.insert(format!("kenv {name}"), value.clone());
         }
         Ok(state)

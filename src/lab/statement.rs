@@ -81,6 +81,8 @@ pub enum Statement {
     Interface(Interface),
     /// `default-route yes`
     DefaultRoute(bool),
+    /// `answers y n never`: somebody is at the terminal and types these, one line each.
+    Answers(Vec<String>),
     /// `wait 600s`: time passes, and nobody does anything.
     Wait(Duration),
     /// `mend`: nothing is wrong any more.
