@@ -51,8 +51,7 @@ pub(super) fn save(boot: &mut Boot<'_, '_>, plan: &Plan) -> bool {
     let kept = |path: &Path| failed.is_empty() || !plan.hide.iter().any(|one| one == path);
     let gone = plan.removed.iter().filter(|(path, _)| kept(path)).cloned().collect::<Vec<_>>();
     failed.extend(remove(boot, cfg, &gone));
-    let saved = plan.files().saturating_sub(failed.len());
-    tell(boot, Code::E91, &format!("not saved; {saved} others are"), &failed);
+    tell(boot, Code::E91, "not saved", &failed);
     failed.is_empty()
 }
 

@@ -94,7 +94,10 @@ pub(super) fn keep(
     let files = count(plan.files());
     match done {
         true => boot.console.say(&format!("saved {files}: @{}", snapshot.name)),
-        false => boot.console.say(&format!("saved in part: @{}", snapshot.name)),
+        false => {
+            let rest = "saved but for what is named above; the same command goes on with it";
+            boot.console.say(&format!("{rest}: @{}", snapshot.name));
+        }
     }
     if boot.host.services().is_guarded() {
         boot.console
