@@ -60,10 +60,10 @@ pub fn lay(boot: &mut Boot<'_, '_>, cfg: &Path) -> String {
     let laid = Laid::now(boot.host, source, comparison.failed.len());
     let known = Laid::read(boot.host);
     let known = known.is_some_and(|known| known.is_of(source) && known.failed == laid.failed);
-    if !known || written + removed > 0 {
-        if let Err(error) = laid.write(boot.host) {
-            boot.console.detail(&error.to_string());
-        }
+    if (!known || written + removed > 0)
+        && let Err(error) = laid.write(boot.host)
+    {
+        boot.console.detail(&error.to_string());
     }
     if written + removed > 0 {
         match boot.host.reread_rc_conf() {

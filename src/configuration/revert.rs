@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! 1  /cfg      what is in /etc and not saved yet; @cfg-ID: so a revert can be reverted
-//! 2  /cfg      as in the snapshot, file by file; what the snapshot has not is removed
+//! 2  /cfg      what the snapshot has, file by file
 //! 3  /etc      the same there; where the snapshot has nothing, as in the image
-//! 4  @cfg-ID   the record of this revert
+//! 4  /cfg      what the snapshot has not is removed
+//! 5  @cfg-ID   the record of this revert
 //! ```
 //!
 //! Nothing is rolled back in place: all snapshots stay. `revert PATH` is step 3 alone, from what
@@ -76,8 +77,12 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
         return Exit::Failed;
     }
     // What was just saved is in /cfg now, too.
-    let mut done = self::rewind(boot, &source, &named).perform(boot, &source);
-    done &= lay(boot, &source, back);
+    let mut rewind = self::rewind(boot, &source, &named);
+    let written = rewind.write(boot, &source);
+    let (laid, stayed) = lay(boot, &source, back);
+    // What could not go from /etc has to be known the next time: /cfg still has it.
+    rewind.extra.retain(|(path, _)| !stayed.iter().any(|one| one.starts_with(path)));
+    let done = rewind.remove(boot) && written && laid;
     let paths: Vec<_> = named.0.iter().map(|path| shown(path)).collect();
     let which = if paths.is_empty() { String::new() } else { format!(": {}", paths.join(", ")) };
     let note = order.option("message").map(|why| format!("; {why}")).unwrap_or_default();
@@ -112,7 +117,7 @@ fn of_etc(boot: &mut Boot<'_, '_>, named: &Named) -> Exit {
         return Exit::Done;
     }
     let complete = back.refused.is_empty();
-    if !lay(boot, Path::new(CFG), back) || !complete {
+    if !lay(boot, Path::new(CFG), back).0 || !complete {
         return Exit::Failed;
     }
     boot.console.say(RUNNING);
@@ -172,30 +177,38 @@ impl Rewind {
         self.comparison.changes.iter().filter_map(size).map(|stat| act::room_of(stat.size)).sum()
     }
 
-    /// Makes `/cfg` so. True when all of it was done; what was not is a finding.
-    fn perform(self, boot: &mut Boot<'_, '_>, source: &Path) -> bool {
-        let cfg = Path::new(CFG);
-        let mut all = self.comparison.failed;
-        let changes = self.comparison.changes.into_iter();
-        all.extend(act::write(boot, source, cfg, changes.map(|one| (one.path, one.what))));
+    /// Writes what the snapshot has. True when all of it was done; what was not is a finding.
+    fn write(&mut self, boot: &mut Boot<'_, '_>, source: &Path) -> bool {
+        let mut failed = std::mem::take(&mut self.comparison.failed);
+        let changes = std::mem::take(&mut self.comparison.changes).into_iter();
+        let changes = changes.map(|one| (one.path, one.what));
+        failed.extend(act::write(boot, source, Path::new(CFG), changes));
+        act::tell(boot, Code::E95, "not brought back to /cfg", &failed);
+        failed.is_empty()
+    }
+
+    /// Removes what the snapshot has not. True when all of it was done; what was not is a finding.
+    fn remove(self, boot: &mut Boot<'_, '_>) -> bool {
+        let (cfg, mut failed) = (Path::new(CFG), Vec::new());
         if let Some(deleted) = self.deleted {
             match lists::write_deleted(boot.host.files(), cfg, &deleted) {
                 Ok(()) => boot.changed(1),
-                Err(error) => all.push((PathBuf::from(lists::OURS), why(&error))),
+                Err(error) => failed.push((PathBuf::from(lists::OURS), why(&error))),
             }
         }
-        all.extend(act::remove(boot, cfg, &self.extra));
-        act::tell(boot, Code::E95, "not brought back to /cfg", &all);
-        all.is_empty()
+        failed.extend(act::remove(boot, cfg, &self.extra));
+        act::tell(boot, Code::E95, "not removed from /cfg", &failed);
+        failed.is_empty()
     }
 }
 
-/// Brings `/etc` there. True when all of it was done; what was not is a finding.
-fn lay(boot: &mut Boot<'_, '_>, source: &Path, back: Back) -> bool {
+/// Brings `/etc` there. True when all of it was done; what was not is a finding. With what could
+/// not be removed.
+fn lay(boot: &mut Boot<'_, '_>, source: &Path, back: Back) -> (bool, Vec<PathBuf>) {
     let etc = Path::new("/etc");
     let mounts = boot.host.mounts().unwrap_or_default();
     let durable = mount_of(&mounts, etc).is_none_or(|mount| !mount.in_memory());
-    let mut done = true;
+    let known = boot.findings().len();
     for (from, changes) in back.writes {
         let source = match from {
             From::Snapshot => source.to_owned(),
@@ -204,9 +217,10 @@ fn lay(boot: &mut Boot<'_, '_>, source: &Path, back: Back) -> bool {
         let changes = changes.into_iter().map(|(path, what)| Change { path, what }).collect();
         let mut comparison = Comparison { changes, ..Comparison::default() };
         overlay::put(boot, &source, &mut comparison, durable);
-        done &= comparison.failed.is_empty();
     }
     let failed = act::remove(boot, etc, &back.gone);
     act::tell(boot, Code::E95, "not removed from /etc", &failed);
-    done && failed.is_empty()
+    // A file that could not be written is a finding, and so is a database that was not rebuilt.
+    let done = boot.findings().len() == known;
+    (done, failed.into_iter().map(|(path, _)| path).collect())
 }
