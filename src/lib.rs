@@ -7,6 +7,7 @@
 pub mod boot;
 pub mod cli;
 pub mod config;
+pub mod configuration;
 pub mod format;
 pub mod host;
 #[cfg(feature = "lab")]

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nanozfs::boot::{past, pools::memory, record, said};
+use nanozfs::boot::{laid, past, pools::memory, record, said};
 use nanozfs::cli;
 use nanozfs::config;
 use nanozfs::operate::status;
@@ -20,8 +20,14 @@ use nanozfs::upgrade::data;
 const PAGES: [&str; 3] = ["nanozfs.8", "nanozfs.conf.5", "nanozfs-layout.7"];
 
 /// Variables that are neither keys nor the loader's form of one.
-const OTHER_VARIABLES: [&str; 5] =
-    ["nanozfs_enable", "nanozfs_settle_enable", record::STATE, past::BOOT, memory::PROPERTY];
+const OTHER_VARIABLES: [&str; 6] = [
+    "nanozfs_enable",
+    "nanozfs_settle_enable",
+    record::STATE,
+    past::BOOT,
+    laid::VARIABLE,
+    memory::PROPERTY,
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -150,7 +156,22 @@ fn every_option_of_a_command_is_in_the_manual_and_no_other() {
 }
 
 /// Sections that list the verbs of a command.
-const VERBS_OF: [(&str, &str); 1] = [("upgrade", "UPGRADES")];
+const VERBS_OF: [(&str, &str); 2] = [("cfg", "CONFIGURATION HISTORY"), ("upgrade", "UPGRADES")];
+
+/// Operands as mdoc has them: `[path ...]` is an option, a bar stands between macros.
+fn synopsis(operands: &str) -> String {
+    let operands = operands.replace("FILE|-", "file").replace('|', " | ");
+    let options: Vec<_> = operands.split("] [").collect();
+    let text = match options.as_slice() {
+        [one] => one.strip_prefix('[').map(|words| format!(" Op Ar {}", words.trim_matches(']'))),
+        [one, two] => {
+            let (one, two) = (one.trim_matches('['), two.trim_matches(']'));
+            Some(format!(" Oo Ar {one} Oc Op Ar {two}"))
+        }
+        _ => None,
+    };
+    text.unwrap_or_else(|| format!(" Ar {operands}"))
+}
 
 #[test]
 fn every_verb_is_in_the_manual_and_no_other() {
@@ -163,9 +184,7 @@ fn every_verb_is_in_the_manual_and_no_other() {
         };
         let heads = verbs.iter().map(|verb| match verb.operands {
             "" => format!("Ic {name} {}", verb.name),
-            operands => {
-                format!("Ic {name} {} Ar {}", verb.name, operands.replace("FILE|-", "file"))
-            }
+            operands => format!("Ic {name} {}{}", verb.name, synopsis(operands)),
         });
         let code: Vec<_> = heads.map(|head| Item { head, body: Vec::new() }).collect();
         compare(&format!("nanozfs.8, {title}"), &items(&section(&text, title)), &code);

@@ -7,6 +7,7 @@
 pub mod action;
 pub mod cfg;
 pub mod etclocal;
+pub mod laid;
 pub mod layout;
 pub mod osdrive;
 pub mod overlay;

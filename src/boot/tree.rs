@@ -110,7 +110,7 @@ pub fn compare(
 }
 
 /// Names that are no content of ours to carry over.
-fn is_reserved(directory: &Path, name: &OsStr) -> bool {
+pub(crate) fn is_reserved(directory: &Path, name: &OsStr) -> bool {
     let top = directory.as_os_str().is_empty() && RESERVED.iter().any(|reserved| name == *reserved);
     top || name.as_encoded_bytes().starts_with(OURS.as_bytes())
 }

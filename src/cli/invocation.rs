@@ -11,8 +11,10 @@ pub(super) struct Invocation {
     pub(super) verbose: bool,
     pub(super) help: bool,
     pub(super) operands: Vec<String>,
+    /// The operands with the very bytes that were typed: names of files can have any.
+    pub(super) words: Vec<OsString>,
     /// Names and values, in the order of the command line.
-    options: Vec<(&'static str, String)>,
+    pub(super) options: Vec<(&'static str, String)>,
 }
 
 impl Invocation {
@@ -23,16 +25,19 @@ impl Invocation {
         let own = parser.bin_name().and_then(|name| name.rsplit('/').next().map(str::to_owned));
         let mut command = own.as_deref().and_then(linked);
         let (mut dry_run, mut verbose, mut help) = (false, false, false);
-        let (mut operands, mut options) = (Vec::new(), Vec::new());
+        let (mut operands, mut words, mut options) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
             match argument {
                 Short('n') | Long("dry-run") => dry_run = true,
                 Short('v') | Long("verbose") => verbose = true,
                 Short('h') | Long("help") => help = true,
-                Value(word) => {
-                    let word = word.to_string_lossy().into_owned();
+                Value(typed) => {
+                    let word = typed.to_string_lossy().into_owned();
                     match command {
-                        Some(_) => operands.push(word),
+                        Some(_) => {
+                            operands.push(word);
+                            words.push(typed);
+                        }
                         None => {
                             let found = COMMANDS.iter().find(|command| command.name == word);
                             command =
@@ -66,7 +71,7 @@ impl Invocation {
         if let Some(word) = operands.first().filter(|_| command.operands.is_empty()) {
             return Err(format!("{}: takes no operand: {word}", command.name));
         }
-        Ok(Invocation { command, dry_run, verbose, help, operands, options })
+        Ok(Invocation { command, dry_run, verbose, help, operands, words, options })
     }
 
     /// The value of an option; the last one, when it was given more than once.

@@ -6,6 +6,7 @@ use super::invocation::Invocation;
 use super::table::Job;
 use crate::boot::{Boot, Helper, past};
 use crate::config::Config;
+use crate::configuration;
 use crate::operate::{init, resume, status};
 #[cfg(feature = "maker")]
 use crate::report::Console;
@@ -30,12 +31,19 @@ pub(super) enum Task {
         services: bool,
     },
     Init(init::Order),
+    Configuration(configuration::command::Order),
 }
 
 impl Task {
     /// What a command line orders; what is wrong with it, in words.
     pub(super) fn of(invocation: &Invocation) -> Result<Task, String> {
         Ok(match invocation.command.job {
+            Job::Helper(Helper::Cfg)
+                if !(invocation.words.is_empty() && invocation.options.is_empty()) =>
+            {
+                let (words, options) = (&invocation.words, &invocation.options);
+                Task::Configuration(configuration::command::Order::parse(words, options)?)
+            }
             Job::Helper(helper) => Task::Helper(helper),
             Job::Settle => Task::Settle,
             Job::Guard => Task::Guard(guard::deadline(&invocation.operands)?),
@@ -70,6 +78,7 @@ impl Task {
             Task::Upgrade(order) => {
                 order.acts() && !matches!(order.verb, Some(Verb::Commit | Verb::Prune))
             }
+            Task::Configuration(order) => order.acts(),
         }
     }
 
@@ -98,6 +107,7 @@ impl Task {
             Task::Status(order) => status::run(boot, findings, order),
             Task::Init(order) => init::run(boot, &order, findings),
             Task::Resume { services } => resume::run(boot, services, findings),
+            Task::Configuration(order) => configuration::command::run(boot, &order),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command table: what there is to type. nanozfs(8) is compared with it in the tests.
 
 use crate::boot::Helper;
+use crate::configuration;
 use crate::upgrade::command::Verb;
 
 /// What a command does.
@@ -121,10 +122,10 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "cfg",
-        about: "Mount /cfg and lay it over /etc.",
-        operands: "",
-        verbs: no_verbs,
-        options: &[],
+        about: "Mount /cfg, lay it over /etc; with a word: its history.",
+        operands: "[word ...]",
+        verbs: || configuration::command::Verb::ALL.map(|verb| verb.line()).to_vec(),
+        options: CFG_OPTIONS,
         job: Job::Helper(Helper::Cfg),
     },
     Command {
@@ -237,6 +238,12 @@ const RESUME_OPTIONS: &[CommandOption] = &[CommandOption::new(
 const INIT_OPTIONS: &[CommandOption] = &[
     CommandOption::new("create", "kind", "Make the pool of these disks: mirror, raidz1, disk."),
     CommandOption::new("yes", "", "Ask nobody.").short('y'),
+];
+
+/// Each is for some verbs, which say so themselves.
+const CFG_OPTIONS: &[CommandOption] = &[
+    CommandOption::new("message", "text", "Why; cfg log shows it.").short('m'),
+    CommandOption::new("yes", "", "Ask nothing: what is new is left out.").short('y'),
 ];
 
 const UPGRADE_OPTIONS: &[CommandOption] = &[

@@ -15,7 +15,7 @@ use super::command::{self, Consume, Runner, System};
 use super::programs::{databases, zfs, zpool};
 use super::{
     Database, Drives, Error, Files, HeldDirectory, Holder, Host, Import, Inventory, Kind, Lock,
-    Mount, MountRequest, NewPool, RealFiles, Result, Services, Snapshots, Source,
+    Mount, MountRequest, NewPool, People, RealFiles, Result, Services, Snapshots, Source, Terminal,
 };
 use crate::format::manifest::Packing;
 use crate::format::zfs::Dataset;
@@ -147,6 +147,10 @@ impl Host for FreeBsd {
 
     fn inventory(&self) -> &dyn Inventory {
         self
+    }
+
+    fn people(&self) -> &dyn People {
+        &Terminal
     }
 
     fn geom(&self) -> Result<Vec<u8>> {

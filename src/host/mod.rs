@@ -16,6 +16,7 @@ mod input;
 mod inventory;
 #[cfg(target_os = "freebsd")]
 mod memory;
+mod people;
 pub mod programs;
 mod services;
 mod snapshots;
@@ -37,6 +38,7 @@ pub use freebsd::FreeBsd;
 pub use holder::Holder;
 pub use input::Input;
 pub use inventory::Inventory;
+pub use people::{People, Terminal};
 pub use services::{Ended, Interface, Services};
 pub use snapshots::Snapshots;
 
@@ -59,6 +61,9 @@ pub trait Host: Send + Sync {
 
     /// Pools and datasets, for a person who waits for the answer.
     fn inventory(&self) -> &dyn Inventory;
+
+    /// Whoever started this process.
+    fn people(&self) -> &dyn People;
 
     // -- looking ----------------------------------------------------------------------------------
 

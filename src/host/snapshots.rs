@@ -14,6 +14,14 @@ pub trait Snapshots: Send + Sync {
     /// Fails when one of them exists.
     fn take(&self, snapshots: &[String]) -> Result<()>;
 
+    /// Takes the snapshot `DATASET@NAME` with these user properties, in one transaction. Fails when
+    /// it exists.
+    fn record(&self, snapshot: &str, notes: &[(String, String)]) -> Result<()>;
+
+    /// The values that these user properties were given on the snapshots of `dataset` itself;
+    /// nothing inherited.
+    fn notes(&self, dataset: &str, names: &[&str]) -> Result<Vec<Property>>;
+
     /// Renames a dataset with everything below it, in one transaction. What is mounted stays mounted
     /// where it is, under the new name (`zfs rename -u`).
     fn rename(&self, from: &str, to: &str) -> Result<()>;

@@ -120,6 +120,7 @@ impl Inner {
                 self.machine.interfaces.push(interface.clone());
             }
             Statement::DefaultRoute(there) => self.machine.default_route = *there,
+            Statement::Answers(lines) => self.machine.answers.extend(lines.iter().cloned()),
             Statement::Wait(time) => self.time_passes(*time),
             Statement::AtWork(None) => self.machine.at_work = None,
             Statement::AtWork(Some((process, words))) => {

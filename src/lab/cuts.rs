@@ -6,6 +6,7 @@
 //! After two boots in a row that were cut off the machine leaves its pools alone, and must: then it is
 //! told to forget them, and booted once more.
 
+mod history;
 mod switches;
 
 use std::io;
@@ -27,12 +28,15 @@ use crate::report::Exit;
 const ERRNOS: [(i32, &str); 3] =
     [(libc::EIO, "EIO"), (libc::ENOSPC, "ENOSPC"), (libc::EBUSY, "EBUSY")];
 /// What nanozfs itself leaves in the kernel's environment.
-const OURS: [&str; 2] = [crate::boot::record::STATE, crate::boot::past::BOOT];
+const OURS: [&str; 3] =
+    [crate::boot::record::STATE, crate::boot::past::BOOT, crate::boot::laid::VARIABLE];
 /// The names of stories about switches between slots begin like this.
 const SWITCHES: char = 'a';
 /// The names of stories about `status` begin like this. It changes nothing; what else they do is
 /// done, cut and failed in other stories.
 const STATUS: char = 'b';
+/// The names of stories about the history of the configuration begin like this.
+const HISTORY: char = 'd';
 /// The names of stories about commands that are typed again after a power cut begin like this.
 const TYPED_AGAIN: char = 'g';
 /// As many failures of one kind are told.
@@ -110,6 +114,9 @@ pub fn all(stories: &[Story], root: &Path) -> io::Result<Report> {
 pub fn one(story: &Story, root: &Path) -> io::Result<Report> {
     if story.name.starts_with(SWITCHES) {
         return switches::one(story, root);
+    }
+    if story.name.starts_with(HISTORY) {
+        return history::one(story, root);
     }
     let mut report = Report::default();
     let lab = Lab::create(&root.join("story"))?;

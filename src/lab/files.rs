@@ -14,7 +14,7 @@ use super::{Inner, Lab};
 use crate::host::{Attributes, FileKind, Files, RealFiles, Stat};
 
 /// Free space of a file system that has no limit of its own.
-const ROOMY: u64 = 1 << 30;
+pub(crate) const ROOMY: u64 = 1 << 30;
 
 impl Files for Lab {
     fn stat(&self, path: &Path) -> io::Result<Stat> {
@@ -48,7 +48,8 @@ impl Files for Lab {
         let inner = self.lock();
         let place = inner.follow(path)?;
         let tree = inner.machine.trees.get(&place.tree).ok_or_else(|| errno(libc::ENOENT))?;
-        Ok(tree.capacity.map_or(ROOMY, |capacity| capacity.saturating_sub(tree.used)))
+        let own = tree.capacity.map_or(ROOMY, |capacity| capacity.saturating_sub(tree.used));
+        Ok(own.min(inner.room_in_pool(&place.tree)))
     }
 
     fn create(&self, path: &Path, content: &[u8]) -> io::Result<()> {
@@ -237,7 +238,8 @@ impl Inner {
 
     fn has_room(&self, tree: &str, more: u64) -> bool {
         let limit = self.machine.trees.get(tree).and_then(|tree| Some((tree.capacity?, tree.used)));
-        limit.is_none_or(|(capacity, used)| used.saturating_add(more) <= capacity)
+        let fits = |(capacity, used): (u64, u64)| used.saturating_add(more) <= capacity;
+        limit.is_none_or(fits) && more <= self.room_in_pool(tree)
     }
 
     fn use_space(&mut self, tree: &str, more: u64, less: u64) {

@@ -210,6 +210,7 @@ impl Words {
                 Statement::Interface(Interface { name, up, has_address })
             }
             "default-route" => Statement::DefaultRoute(self.next("yes or no")? == "yes"),
+            "answers" => Statement::Answers(std::mem::take(&mut self.plain).into()),
             "wait" => Statement::Wait(time(&self.next("a time")?)?),
             "at-work" => Statement::AtWork(match self.next("a process, or nobody")?.as_str() {
                 "nobody" => None,

@@ -19,7 +19,7 @@ use crate::format::zpool::{Pool, Space};
 use crate::host::command::{self, Consume};
 use crate::host::{
     Database, Drives, Error, Files, HeldDirectory, Host, Import, Inventory, Kind, Lock, Mount,
-    MountRequest, NewPool, Result, Services, Snapshots,
+    MountRequest, NewPool, People, Result, Services, Snapshots,
 };
 
 /// Rebuilding a database takes this long.
@@ -77,6 +77,10 @@ impl Host for Lab {
     }
 
     fn inventory(&self) -> &dyn Inventory {
+        self
+    }
+
+    fn people(&self) -> &dyn People {
         self
     }
 

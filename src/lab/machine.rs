@@ -1,6 +1,6 @@
 //! What the machine is made of: plain data, written to the lab's directory as JSON.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ pub struct Machine {
     pub interfaces: Vec<crate::host::Interface>,
     /// There is a default route.
     pub default_route: bool,
+    /// What the person at the terminal will type; without any, nobody is there.
+    pub answers: VecDeque<String>,
     /// Uptime at which the guard of a trial restarts the machine.
     pub guard: Option<Duration>,
     /// Somebody asked for a restart: it happens when what runs is at its end.
@@ -101,6 +103,7 @@ impl Default for Machine {
             answers: Vec::new(),
             interfaces: Vec::new(),
             default_route: false,
+            answers: VecDeque::new(),
             guard: None,
             restarting: false,
             at_work: None,
@@ -374,6 +377,8 @@ pub struct Snapshot {
     pub name: String,
     /// When it was taken, in seconds since 1970.
     pub taken: i64,
+    /// Its own user properties.
+    pub local: BTreeMap<String, String>,
     /// Its files, which do not change any more: a key of [`Machine::trees`].
     pub tree: String,
 }

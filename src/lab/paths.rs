@@ -59,13 +59,11 @@ impl Inner {
         let mounted = self.covering(&path).ok_or_else(|| errno(libc::ENXIO))?;
         let rest = path.strip_prefix(&mounted.mount.at).map_err(|_| errno(libc::EINVAL))?;
         let below = mounted.below.join(rest);
-        Ok(Place {
-            real: self.real(&mounted.tree, &below),
-            tree: mounted.tree.clone(),
-            below,
-            read_only: mounted.mount.read_only,
-            path,
-        })
+        let (tree, below, read_only) = match self.in_snapshot(mounted, &below)? {
+            Some((tree, below)) => (tree, below, true),
+            None => (mounted.tree.clone(), below, mounted.mount.read_only),
+        };
+        Ok(Place { real: self.real(&tree, &below), tree, below, read_only, path })
     }
 
     fn walk(&self, path: &Path, follow_last: bool) -> io::Result<Place> {

@@ -33,6 +33,14 @@ impl Snapshots for Lab {
         self.lock().zfs_snapshot(snapshots)
     }
 
+    fn record(&self, snapshot: &str, notes: &Properties) -> Result<()> {
+        self.lock().zfs_record(snapshot, notes)
+    }
+
+    fn notes(&self, dataset: &str, names: &[&str]) -> Result<Vec<Property>> {
+        self.lock().zfs_notes(dataset, names)
+    }
+
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         self.lock().zfs_rename(from, to)
     }
@@ -218,7 +226,7 @@ impl Inner {
         zfs::parse_get(&text).map_err(|error| Error::new(Kind::Nonsense, doing, error.to_string()))
     }
 
-    fn zfs_snapshot(&mut self, names: &[String]) -> Result<()> {
+    pub(crate) fn zfs_snapshot(&mut self, names: &[String]) -> Result<()> {
         let command = self.zfs(&format!("snapshot {}", names.join(" ")))?;
         for name in names {
             let (dataset, own) = name.split_once('@').unwrap_or((name, ""));
@@ -229,6 +237,10 @@ impl Inner {
                 let words = format!("cannot create snapshot '{name}': dataset already exists");
                 return command.fails(words);
             }
+        }
+        if names.iter().any(|name| self.is_full(name)) {
+            let first = names.first().map_or("", String::as_str);
+            return command.fails(format!("cannot create snapshot '{first}': out of space"));
         }
         self.transaction("zfs snapshot", &names.join(" "))?;
         command.told(self.snapshot(names))
@@ -241,7 +253,8 @@ impl Inner {
             let (dataset, own) = name.split_once('@').ok_or_else(missing)?;
             let tree = self.machine.dataset(dataset).ok_or_else(missing)?.tree.clone();
             let taken = self.machine.now().seconds;
-            let taken = Taken { name: own.to_owned(), taken, tree: self.copy_of(&tree)? };
+            let local = Default::default();
+            let taken = Taken { name: own.to_owned(), taken, local, tree: self.copy_of(&tree)? };
             let all = self.machine.pools.iter_mut().flat_map(|pool| &mut pool.datasets);
             if let Some(found) = all.into_iter().find(|one| one.tree == tree) {
                 found.snapshots.push(taken);

@@ -17,7 +17,7 @@ const RECORD: &str = "db/nanozfs";
 /// What it said, with the time.
 const LOG: &str = "log/nanozfs.log";
 
-/// Everything that can be seen of a machine, without times.
+/// Everything that can be seen of a machine, without times: not the variable that is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// What is where: `A etc/rc.conf` and how it looks.
@@ -62,8 +62,11 @@ impl Lab {
                 inner.tree_state(&mut state, &mounted.tree, &at)?;
             }
         }
-        // When a boot began is another time each time.
-        for (name, value) in inner.machine.kenv.iter().filter(|(name, _)| *name != past::BOOT) {
+        // These tell when a boot began and when /cfg was laid: another time each time.
+        let steady = |(name, _): &(&String, &String)| {
+            ![past::BOOT, crate::boot::laid::VARIABLE].contains(&name.as_str())
+        };
+        for (name, value) in inner.machine.kenv.iter().filter(steady) {
             state.lines.insert(format!("kenv {name}"), value.clone());
         }
         Ok(state)

@@ -83,6 +83,8 @@ pub enum Statement {
     Interface(Interface),
     /// `default-route yes`
     DefaultRoute(bool),
+    /// `answers y n never`: somebody is at the terminal and types these, one line each.
+    Answers(Vec<String>),
     /// `wait 600s`: time passes, and nobody does anything.
     Wait(Duration),
     /// `at-work 812 nanozfs upgrade install gate.nzr`: this process holds the lock from now on;

@@ -208,6 +208,20 @@ codes! {
         unchanged "what is on the pool", next "zfs list; man nanozfs-layout";
     E85 Note "A disk cannot be used for a new pool.",
         unchanged "all disks", next "gpart show; zpool import";
+
+    // 9x: the history of the configuration.
+    E90 Note "/cfg does not come from ZFS: it has no history now.",
+        unchanged "/cfg and /etc", next "zpool status; nanozfs cfg";
+    E91 Note "A file could not be saved to /cfg.",
+        unchanged "/etc; in /cfg each file is as before or as in /etc", next "nanozfs cfg save -n; df /cfg";
+    E92 Note "A snapshot of /cfg could not be taken, or the snapshots not be listed.",
+        unchanged "/etc, and what is in /cfg", next "zfs list -t snapshot; zpool list";
+    E93 Note "There is no such snapshot, or nothing of that name in it.",
+        unchanged "/cfg and /etc", next "nanozfs cfg log";
+    E94 Note "A list in /cfg/.nanozfs could not be read, or a line of it not be used.",
+        unchanged "the list; every other line counts", next "ls -l /cfg/.nanozfs";
+    E95 Note "A file could not be brought back.",
+        unchanged "what was before is in a snapshot", next "nanozfs cfg log; nanozfs cfg diff";
 }
 
 impl Code {

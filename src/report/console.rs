@@ -103,6 +103,22 @@ impl<'a> Console<'a> {
         self.wrap_at(&format!(" {word}: "), text, width);
     }
 
+    /// A line of a list: a sign, and what it stands for.
+    pub fn entry(&mut self, sign: char, text: &str) {
+        self.wrap(&format!(" {sign} "), text);
+    }
+
+    /// A line of a file as it is, but for what could upset a terminal.
+    pub fn text(&mut self, line: &str) {
+        let line = printable(&line.replace('\t', "        "));
+        self.plain(&line);
+    }
+
+    /// True when every step is to be shown.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
     /// `text` after `first`, its further lines indented below it.
     fn wrap(&mut self, first: &str, text: &str) {
         self.wrap_at(first, text, WIDTH);

@@ -83,6 +83,19 @@ pub fn interfaces() -> io::Result<Vec<crate::host::Interface>> {
     Ok(found)
 }
 
+/// The name that the session's user logged in with (getlogin(2)).
+#[must_use]
+pub fn login() -> Option<String> {
+    // SAFETY: the name is in memory that only another getlogin changes, and nobody calls it
+    // meanwhile: it is copied at once, by the only caller.
+    let name = unsafe {
+        let name = libc::getlogin();
+        if name.is_null() { None } else { Some(std::ffi::CStr::from_ptr(name).to_owned()) }
+    };
+    let name = name?.to_string_lossy().into_owned();
+    (!name.is_empty()).then_some(name)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::ExitStatusExt;

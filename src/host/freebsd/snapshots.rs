@@ -14,6 +14,14 @@ impl Snapshots for FreeBsd {
         zfs::take(&*self.runner, snapshots)
     }
 
+    fn record(&self, snapshot: &str, notes: &[(String, String)]) -> Result<()> {
+        zfs::record(&*self.runner, snapshot, notes)
+    }
+
+    fn notes(&self, dataset: &str, names: &[&str]) -> Result<Vec<Property>> {
+        zfs::notes(&*self.runner, dataset, names)
+    }
+
     fn rename(&self, from: &str, to: &str) -> Result<()> {
         zfs::rename(&*self.runner, from, to)
     }

@@ -46,6 +46,33 @@ pub fn take(runner: &dyn Runner, snapshots: &[String]) -> Result<()> {
     run(runner, &zfs(std::iter::once("snapshot").chain(names))).map(drop)
 }
 
+/// Takes one snapshot with its user properties.
+pub fn record(runner: &dyn Runner, snapshot: &str, notes: &[(String, String)]) -> Result<()> {
+    with_properties(runner, &["snapshot"], notes, &[snapshot])
+}
+
+/// What these user properties are on the snapshots of `dataset`, and not on those below it. The
+/// snapshots inherit those of the dataset, which are not asked for.
+pub fn notes(runner: &dyn Runner, dataset: &str, names: &[&str]) -> Result<Vec<Property>> {
+    let names = names.join(",");
+    let command = zfs([
+        "get",
+        "-Hp",
+        "-d",
+        "1",
+        "-t",
+        "snapshot",
+        "-s",
+        "local,received",
+        "-o",
+        GET_COLUMNS,
+        &names,
+        dataset,
+    ]);
+    let text = run(runner, &command)?;
+    parse_get(&text).map_err(|error| nonsense(&command, &error))
+}
+
 /// Renames without unmounting (`-u`): where it is mounted now does not change. zfs(8) does not take
 /// `-u` for a volume, which is never mounted.
 pub fn rename(runner: &dyn Runner, from: &str, to: &str) -> Result<()> {
@@ -151,6 +178,23 @@ mod tests {
     fn with(properties: &[(&str, &str)]) -> Vec<(String, String)> {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         properties.iter().map(own).collect()
+    }
+
+    #[test]
+    fn a_record_is_one_call_and_its_notes_are_another() {
+        let line = "zfs snapshot -o org.nanozfs:who=anna (ttyv0) -o org.nanozfs:why=new\tname \
+                    tank/nano/cfg@cfg-1";
+        let notes = with(&[("org.nanozfs:who", "anna (ttyv0)"), ("org.nanozfs:why", "new\tname")]);
+        record(&Replay::new().answer(line, "", "", 0), "tank/nano/cfg@cfg-1", &notes).unwrap();
+        let line = format!(
+            "zfs get -Hp -d 1 -t snapshot -s local,received -o {GET_COLUMNS} a:who,a:why tank/nano/cfg"
+        );
+        let text = "tank/nano/cfg@cfg-1\ta:who\tanna (ttyv0)\tlocal\n\
+                    tank/nano/cfg@cfg-1\ta:why\tnew\tname\tlocal\n";
+        let replay = Replay::new().answer(&line, text, "", 0);
+        let found = super::notes(&replay, "tank/nano/cfg", &["a:who", "a:why"]).unwrap();
+        let values: Vec<_> = found.iter().filter_map(|one| one.value.as_deref()).collect();
+        assert_eq!(values, ["anna (ttyv0)", "new\tname"]);
     }
 
     #[test]

@@ -1,0 +1,284 @@
+//! The two lists in `/cfg/.nanozfs`: what is never asked about, and which files of the image stay
+//! deleted. One name a line, as [`names`](super::names) shows it; `#` begins a comment.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use glob::{MatchOptions, Pattern};
+
+use super::names;
+use crate::boot::replace;
+use crate::host::{Files, why};
+
+/// The directory in `/cfg` that is ours: never laid over `/etc`.
+pub(crate) const OURS: &str = ".nanozfs";
+/// More than a list can sensibly have.
+const MAX_SIZE: u64 = 1 << 20;
+/// The list of patterns.
+const IGNORE: &str = "ignore";
+/// The list of deleted files.
+const DELETED: &str = "deleted";
+
+const IGNORE_HEAD: &str = "# nanozfs cfg save does not ask about these. One pattern a line.\n";
+const DELETED_HEAD: &str = "# Files of the image that stay deleted in /etc. By nanozfs cfg save.\n";
+
+/// Why a program or an image makes a file, so that saving it helps nobody.
+pub(super) struct LeftOut {
+    /// As in the list of patterns.
+    pub(super) pattern: &'static str,
+    /// What it is.
+    pub(super) what: &'static str,
+    /// A change of it is worth telling: it may be the administrator's.
+    pub(super) told: bool,
+}
+
+const fn quiet(pattern: &'static str, what: &'static str) -> LeftOut {
+    LeftOut { pattern, what, told: false }
+}
+
+/// What is left out unless it was named, or `/cfg` has it already.
+pub(super) const DEFAULTS: &[LeftOut] = &[
+    quiet("pwd.db", "made from master.passwd"),
+    quiet("spwd.db", "made from master.passwd"),
+    quiet("/passwd", "made from master.passwd"),
+    quiet("/login.conf.db", "made from login.conf"),
+    quiet("/motd", "made at boot"),
+    quiet("/hostid", "belongs to this hardware"),
+    quiet("/machine-id", "belongs to this hardware"),
+    quiet("/dumpdates", "written by dump"),
+    quiet("*~", "left by an editor"),
+    quiet(".*.sw?", "left by an editor"),
+    LeftOut { pattern: "/fstab", what: "names the slot of this image", told: true },
+];
+
+/// What a machine does not start without: never taken away at boot, whoever deleted it.
+const NEEDED: [&str; 12] = [
+    "rc",
+    "rc.subr",
+    "rc.d/nanozfs",
+    "rc.d/root",
+    "rc.d/mountcritlocal",
+    "defaults/rc.conf",
+    "nanozfs.conf",
+    "fstab",
+    "ttys",
+    "gettytab",
+    "master.passwd",
+    "group",
+];
+
+/// The machine needs it to start.
+pub(crate) fn is_needed(path: &Path) -> bool {
+    NEEDED.iter().any(|needed| path == Path::new(needed))
+}
+
+/// Patterns of what is not asked about.
+///
+/// A pattern with a `/` before its end is one of a whole path below `/etc`; one without, of a name
+/// in any directory. What is in a directory that matches is meant, too.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Ignore {
+    lines: Vec<String>,
+    patterns: Vec<(bool, Pattern)>,
+}
+
+impl Ignore {
+    /// Understands a list; what is wrong with it, with its line.
+    pub(super) fn parse(text: &[u8]) -> (Ignore, Vec<String>) {
+        let (mut ignore, mut wrong) = (Ignore::default(), Vec::new());
+        for (number, line) in lines(text) {
+            if let Err(why) = ignore.add(line) {
+                wrong.push(format!("line {number}: {why}"));
+            }
+        }
+        (ignore, wrong)
+    }
+
+    fn add(&mut self, line: &[u8]) -> Result<(), String> {
+        let text: String = line.iter().map(|byte| printable(*byte)).collect();
+        let bare = text.trim_end_matches('/');
+        let whole = bare.contains('/');
+        let pattern = Pattern::new(bare.trim_start_matches('/')).map_err(|error| error.msg)?;
+        self.patterns.push((whole, pattern));
+        self.lines.push(text);
+        Ok(())
+    }
+
+    /// Adds this very path; false when it matches already.
+    pub(super) fn add_path(&mut self, path: &Path) -> bool {
+        let line = format!("/{}", Pattern::escape(&names::shown(path)));
+        !self.matches(path) && self.add(line.as_bytes()).is_ok()
+    }
+
+    /// It, or a directory that it is in, matches.
+    pub(super) fn matches(&self, path: &Path) -> bool {
+        let options = MatchOptions {
+            case_sensitive: true,
+            require_literal_separator: true,
+            require_literal_leading_dot: false,
+        };
+        path.ancestors().filter(|part| !part.as_os_str().is_empty()).any(|part| {
+            let name = part.file_name().map(|name| names::shown(Path::new(name)));
+            let (name, part) = (name.unwrap_or_default(), names::shown(part));
+            self.patterns.iter().any(|(whole, pattern)| {
+                pattern.matches_with(if *whole { &part } else { &name }, options)
+            })
+        })
+    }
+
+    fn text(&self) -> String {
+        let lines: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+        format!("{IGNORE_HEAD}{lines}")
+    }
+}
+
+/// A byte of a pattern, as the names have it; a backslash is part of what shows a byte.
+fn printable(byte: u8) -> String {
+    match byte {
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\x{byte:02x}"),
+    }
+}
+
+/// The default that a path is, if it is one.
+pub(super) fn default_of(path: &Path) -> Option<&'static LeftOut> {
+    DEFAULTS.iter().find(|one| {
+        let (ignore, _) = Ignore::parse(one.pattern.as_bytes());
+        ignore.matches(path)
+    })
+}
+
+/// Paths of the image that stay deleted.
+pub(super) type Deleted = BTreeSet<PathBuf>;
+
+fn parse_deleted(text: &[u8]) -> (Deleted, Vec<String>) {
+    let (mut deleted, mut wrong) = (Deleted::new(), Vec::new());
+    for (number, line) in lines(text) {
+        match names::parse(line) {
+            Some(path) => {
+                deleted.insert(path);
+            }
+            None => wrong.push(format!("line {number}: not a path below /etc")),
+        }
+    }
+    (deleted, wrong)
+}
+
+/// The lines of a list that say something, counted from 1.
+fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let all = text.split(|byte| *byte == b'\n').enumerate();
+    all.map(|(at, line)| (at + 1, line.trim_ascii_end()))
+        .filter(|(_, line)| !line.starts_with(b"#") && !line.is_empty())
+}
+
+/// Where a list is.
+fn place(cfg: &Path, name: &str) -> PathBuf {
+    cfg.join(OURS).join(name)
+}
+
+/// Reads a list; one that is not there is empty. What is wrong with it, each with its place.
+fn read<T>(
+    files: &dyn Files,
+    path: &Path,
+    parse: fn(&[u8]) -> (T, Vec<String>),
+) -> (T, Vec<String>) {
+    let at = path.display();
+    match files.read(path, MAX_SIZE) {
+        Ok(text) => {
+            let (list, wrong) = parse(&text);
+            (list, wrong.into_iter().map(|why| format!("{at}: {why}")).collect())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (parse(b"").0, Vec::new()),
+        Err(error) => (parse(b"").0, vec![format!("{at}: {}", why(&error))]),
+    }
+}
+
+/// The patterns in the `/cfg` at `cfg`, and what is wrong with them.
+pub(super) fn ignore(files: &dyn Files, cfg: &Path) -> (Ignore, Vec<String>) {
+    read(files, &place(cfg, IGNORE), Ignore::parse)
+}
+
+/// What stays deleted, by the `/cfg` at `cfg`, and what is wrong with the list.
+pub(crate) fn deleted(files: &dyn Files, cfg: &Path) -> (Deleted, Vec<String>) {
+    read(files, &place(cfg, DELETED), parse_deleted)
+}
+
+/// Writes the patterns, on disk when it comes back.
+pub(super) fn write_ignore(files: &dyn Files, cfg: &Path, ignore: &Ignore) -> io::Result<()> {
+    write(files, cfg, IGNORE, &ignore.text())
+}
+
+/// Writes what stays deleted, on disk when it comes back.
+pub(super) fn write_deleted(files: &dyn Files, cfg: &Path, deleted: &Deleted) -> io::Result<()> {
+    let lines: String = deleted.iter().map(|path| format!("{}\n", names::shown(path))).collect();
+    write(files, cfg, DELETED, &format!("{DELETED_HEAD}{lines}"))
+}
+
+fn write(files: &dyn Files, cfg: &Path, name: &str, text: &str) -> io::Result<()> {
+    let directory = cfg.join(OURS);
+    if files.find(&directory)?.is_none() {
+        files.make_directory(&directory)?;
+        files.sync(cfg)?;
+    }
+    replace::write(files, &directory.join(name), text.as_bytes(), true)?;
+    files.sync(&directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ignore(text: &str) -> Ignore {
+        let (ignore, wrong) = Ignore::parse(text.as_bytes());
+        assert_eq!(wrong, Vec::<String>::new());
+        ignore
+    }
+
+    #[test]
+    fn a_pattern_is_of_a_name_or_of_a_whole_path() {
+        let list = ignore("# editors\n*.bak\n/rc.conf.d/x*\nssl/\n\n");
+        for path in ["a.bak", "deep/b.bak", "rc.conf.d/x1", "ssl/certs/a", "local/ssl/b"] {
+            assert!(list.matches(Path::new(path)), "{path}");
+        }
+        for path in ["a.bak2", "local/rc.conf.d/x1", "rc.conf.d", "sslx"] {
+            assert!(!list.matches(Path::new(path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_never_to_be_asked_about_is_that_path_and_no_other() {
+        use std::os::unix::ffi::OsStrExt;
+        for name in [&b"a[1]*"[..], b"#x", b"new\nline", b"\xff", b"back\\slash"] {
+            let path = Path::new("d").join(std::ffi::OsStr::from_bytes(name));
+            let mut list = Ignore::default();
+            assert!(list.add_path(&path) && !list.add_path(&path));
+            let again = ignore(&list.text());
+            assert!(again.matches(&path) && !again.matches(Path::new("d/other")));
+        }
+    }
+
+    #[test]
+    fn a_bad_line_is_named_and_the_others_count() {
+        let (list, wrong) = Ignore::parse(b"[a\n*.bak\n");
+        assert!(list.matches(Path::new("x.bak")) && wrong.len() == 1, "{wrong:?}");
+        let (list, wrong) = parse_deleted(b"../passwd\nhosts\n# c\n");
+        assert_eq!((list.len(), wrong), (1, vec!["line 1: not a path below /etc".to_owned()]));
+    }
+
+    #[test]
+    fn what_a_machine_needs_to_start_is_known_by_its_whole_path() {
+        assert!(is_needed(Path::new("rc.d/nanozfs")) && is_needed(Path::new("rc")));
+        assert!(!is_needed(Path::new("rc.d")) && !is_needed(Path::new("local/rc")));
+    }
+
+    #[test]
+    fn every_default_is_a_pattern_that_matches_something() {
+        for default in DEFAULTS {
+            let name = default.pattern.trim_start_matches('/').replace(['*', '?'], "x");
+            assert_eq!(default_of(Path::new(&name)).map(|one| one.what), Some(default.what));
+        }
+        assert!(default_of(Path::new("rc.conf")).is_none());
+        assert!(default_of(Path::new("local/passwd")).is_none(), "a pattern with a slash");
+    }
+}

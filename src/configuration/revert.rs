@@ -1,0 +1,226 @@
+//! `nanozfs cfg revert @SNAPSHOT`: `/cfg`, and with it `/etc`, as they were.
+//!
+//! ```text
+//! 1  /cfg      what is in /etc and not saved yet; @cfg-ID: so a revert can be reverted
+//! 2  /cfg      what the snapshot has, file by file
+//! 3  /etc      the same there; where the snapshot has nothing, as in the image
+//! 4  /cfg      what the snapshot has not is removed
+//! 5  @cfg-ID   the record of this revert
+//! ```
+//!
+//! Nothing is rolled back in place: all snapshots stay. `revert PATH` is step 3 alone, from what
+//! `/cfg` has.
+
+use std::path::{Path, PathBuf};
+
+use super::back::{Back, From};
+use super::command::Order;
+use super::history::{self, Home};
+use super::look::{Trees, look};
+use super::names::{Named, shown};
+use super::plan::Plan;
+use super::{act, lists, save};
+use crate::boot::Boot;
+use crate::boot::cfg::CFG;
+use crate::boot::overlay;
+use crate::boot::tree::{self, Change, Comparison, Existing, What};
+use crate::host::{FileKind, mount_of, why};
+use crate::report::{Code, Exit, Finding};
+
+/// Said at the end.
+const RUNNING: &str = "what runs goes on with what it read: restart it, or: reboot";
+
+/// What makes `/cfg` as it is in a snapshot.
+struct Rewind {
+    comparison: Comparison,
+    /// What the snapshot has not, deepest first.
+    extra: Vec<(PathBuf, FileKind)>,
+    /// What is to stay deleted then; none when that list is right.
+    deleted: Option<lists::Deleted>,
+}
+
+/// Reverts.
+pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
+    let (typed, named) = match history::named(&order.operands) {
+        Ok(meant) => meant,
+        Err(why) => {
+            boot.console.say(&format!("cfg revert: {why}"));
+            return Exit::Usage;
+        }
+    };
+    let mut home = match history::find(boot) {
+        Ok(home) => home,
+        Err(exit) => return exit,
+    };
+    let Some(typed) = typed else { return of_etc(boot, &named) };
+    let Some(chosen) = home.snapshot(&typed).cloned() else {
+        boot.find(Finding::new(Code::E93, format!("{CFG} has no snapshot {typed}")));
+        return Exit::Failed;
+    };
+    let Some((unsaved, _)) = save::plan(boot, &home, &named, false) else { return Exit::Failed };
+    let source = history::directory(&chosen);
+    let Some(back) = Back::find(boot, &source, &named, true) else { return Exit::Failed };
+    show(boot, &back);
+    let rewind = rewind(boot, &source, &named);
+    let to = format!("@{}", chosen.name);
+    if back.lines.is_empty() && rewind.is_empty() {
+        boot.console.say(&format!("all is as in {to} already"));
+        return Exit::Nothing;
+    }
+    if !boot.act {
+        let count = save::count(back.lines.len());
+        boot.console.say(&format!("would go back to {to}: {count} in /etc"));
+        return Exit::Done;
+    }
+    let room = unsaved.bytes + rewind.bytes(boot, &source);
+    if !act::has_room(boot, room) || !keep_present(boot, &mut home, &unsaved, &to) {
+        return Exit::Failed;
+    }
+    // What was just saved is in /cfg now, too.
+    let mut rewind = self::rewind(boot, &source, &named);
+    let written = rewind.write(boot, &source);
+    let (laid, stayed) = lay(boot, &source, back);
+    // What could not go from /etc has to be known the next time: /cfg still has it.
+    rewind.extra.retain(|(path, _)| !stayed.iter().any(|one| one.starts_with(path)));
+    let done = rewind.remove(boot) && written && laid;
+    let paths: Vec<_> = named.0.iter().map(|path| shown(path)).collect();
+    let which = if paths.is_empty() { String::new() } else { format!(": {}", paths.join(", ")) };
+    let note = order.option("message").map(|why| format!("; {why}")).unwrap_or_default();
+    let Some(snapshot) = home.record(boot, &format!("back to {to}{which}{note}")) else {
+        return Exit::Failed;
+    };
+    if !done {
+        boot.console.say("not all of it is back: the same command again goes on with it");
+        return Exit::Failed;
+    }
+    save::step(boot, &home);
+    boot.console.say(&format!("back to {to}{which}, as @{}", snapshot.name));
+    boot.console.say(RUNNING);
+    Exit::Done
+}
+
+/// Brings single files of `/etc` back to what `/cfg` has, or else the image. `/cfg` stays as it is.
+fn of_etc(boot: &mut Boot<'_, '_>, named: &Named) -> Exit {
+    let Some(back) = Back::find(boot, Path::new(CFG), named, false) else { return Exit::Failed };
+    show(boot, &back);
+    if let Some(path) = back.unknown.first() {
+        let what = format!("{}: neither /cfg nor the image has it", shown(path));
+        let next = format!("rm /etc/{}", shown(path));
+        boot.find(Finding::new(Code::E93, what).next(next));
+        return Exit::Failed;
+    }
+    if back.lines.is_empty() {
+        boot.console.say("/etc has it as it was saved already");
+        return if back.refused.is_empty() { Exit::Nothing } else { Exit::Failed };
+    }
+    if !boot.act {
+        return Exit::Done;
+    }
+    let complete = back.refused.is_empty();
+    if !lay(boot, Path::new(CFG), back).0 || !complete {
+        return Exit::Failed;
+    }
+    boot.console.say(RUNNING);
+    Exit::Done
+}
+
+/// Shows what becomes of `/etc`.
+fn show(boot: &mut Boot<'_, '_>, back: &Back) {
+    for (path, sign) in &back.lines {
+        boot.console.entry(*sign, &shown(path));
+    }
+    act::tell(boot, Code::E95, "stays as it is", &back.refused);
+}
+
+/// Saves what is in `/etc` and not saved yet, with a snapshot. True when all of it is kept.
+fn keep_present(boot: &mut Boot<'_, '_>, home: &mut Home, unsaved: &Plan, to: &str) -> bool {
+    let ahead = home.is_ahead(boot.host.files());
+    let why = format!("before going back to {to}");
+    match unsaved.is_empty() {
+        false => save::keep(boot, home, unsaved, ahead, &why),
+        true => !ahead || home.record(boot, &why).is_some(),
+    }
+}
+
+/// How `/cfg` differs from `source`, a snapshot of it.
+fn rewind(boot: &Boot<'_, '_>, source: &Path, named: &Named) -> Rewind {
+    let (files, cfg) = (boot.host.files(), Path::new(CFG));
+    let skip = [PathBuf::from(lists::OURS)];
+    let mut comparison = tree::compare(files, source, cfg, Existing::Replace, &skip);
+    comparison.changes.retain(|change| {
+        let leads = matches!(change.what, What::Directory(_)) && named.leads(&change.path);
+        leads || named.means(&change.path)
+    });
+    let trees = Trees { etc: cfg.to_owned(), cfg: source.to_owned(), image: Vec::new() };
+    let there = look(files, &trees, named).facts.into_iter().rev();
+    let extra = there.filter(|fact| fact.cfg.is_none() && named.means(&fact.path));
+    let extra = extra.filter_map(|fact| Some((fact.path, fact.etc?.kind))).collect();
+    let (now, _) = lists::deleted(files, cfg);
+    let (then, _) = lists::deleted(files, source);
+    let kept = now.iter().filter(|path| !named.means(path));
+    let wanted: lists::Deleted =
+        kept.chain(then.iter().filter(|path| named.means(path))).cloned().collect();
+    Rewind { comparison, extra, deleted: (wanted != now).then_some(wanted) }
+}
+
+impl Rewind {
+    fn is_empty(&self) -> bool {
+        self.comparison.changes.is_empty() && self.extra.is_empty() && self.deleted.is_none()
+    }
+
+    /// Bytes that it writes, at most.
+    fn bytes(&self, boot: &Boot<'_, '_>, source: &Path) -> u64 {
+        let size = |change: &Change| match change.what {
+            What::File(_) => boot.host.files().stat(&source.join(&change.path)).ok(),
+            _ => None,
+        };
+        self.comparison.changes.iter().filter_map(size).map(|stat| act::room_of(stat.size)).sum()
+    }
+
+    /// Writes what the snapshot has. True when all of it was done; what was not is a finding.
+    fn write(&mut self, boot: &mut Boot<'_, '_>, source: &Path) -> bool {
+        let mut failed = std::mem::take(&mut self.comparison.failed);
+        let changes = std::mem::take(&mut self.comparison.changes).into_iter();
+        let changes = changes.map(|one| (one.path, one.what));
+        failed.extend(act::write(boot, source, Path::new(CFG), changes));
+        act::tell(boot, Code::E95, "not brought back to /cfg", &failed);
+        failed.is_empty()
+    }
+
+    /// Removes what the snapshot has not. True when all of it was done; what was not is a finding.
+    fn remove(self, boot: &mut Boot<'_, '_>) -> bool {
+        let (cfg, mut failed) = (Path::new(CFG), Vec::new());
+        if let Some(deleted) = self.deleted {
+            match lists::write_deleted(boot.host.files(), cfg, &deleted) {
+                Ok(()) => boot.changed(1),
+                Err(error) => failed.push((PathBuf::from(lists::OURS), why(&error))),
+            }
+        }
+        failed.extend(act::remove(boot, cfg, &self.extra));
+        act::tell(boot, Code::E95, "not removed from /cfg", &failed);
+        failed.is_empty()
+    }
+}
+
+/// Brings `/etc` there. True when all of it was done; what was not is a finding. With what could
+/// not be removed.
+fn lay(boot: &mut Boot<'_, '_>, source: &Path, back: Back) -> (bool, Vec<PathBuf>) {
+    let etc = Path::new("/etc");
+    let mounts = boot.host.mounts().unwrap_or_default();
+    let durable = mount_of(&mounts, etc).is_none_or(|mount| !mount.in_memory());
+    let known = boot.findings().len();
+    for (from, changes) in back.writes {
+        let source = match from {
+            From::Snapshot => source.to_owned(),
+            From::Image(tree) => tree,
+        };
+        let changes = changes.into_iter().map(|(path, what)| Change { path, what }).collect();
+        let mut comparison = Comparison { changes, ..Comparison::default() };
+        overlay::put(boot, &source, &mut comparison, durable);
+    }
+    let failed = act::remove(boot, etc, &back.gone);
+    act::tell(boot, Code::E95, "not removed from /etc", &failed);
+    // A file that could not be written is a finding, and so is a database that was not rebuilt.
+    let done = boot.findings().len() == known;
+    (done, failed.into_iter().map(|(path, _)| path).collect())
+}

@@ -1,0 +1,197 @@
+//! `nanozfs cfg save`: what differs between `/etc` and the image goes to `/cfg`, and a snapshot says
+//! who did it, when and why.
+//!
+//! ```text
+//! 1  @cfg-ID   when /cfg holds what no snapshot has: somebody worked in it directly
+//! 2  /cfg      directories, links and files, each in one step; the lists; what is removed
+//! 3  @cfg-ID   the record of this save
+//! ```
+//!
+//! Running it again after a cut finishes the work: what is in `/cfg` already is not written again,
+//! and what no snapshot has gets one.
+
+use super::command::Order;
+use super::history::{self, Home};
+use super::look::{Fact, look};
+use super::names::{Named, shown};
+use super::plan::{Answer, Known, Plan};
+use super::{act, lists};
+use crate::boot::Boot;
+use crate::boot::cfg::CFG;
+use crate::boot::laid::Laid;
+use crate::report::{Code, Exit, Finding};
+
+/// A question is asked again as many times.
+const TRIES: usize = 3;
+
+/// What is typed to take what was left out.
+const HOW: &str = "nanozfs cfg save NAME; or a line in /cfg/.nanozfs/ignore";
+
+/// Saves.
+pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
+    let named = match history::named(&order.operands) {
+        Ok((None, named)) => named,
+        Ok((Some(word), _)) => {
+            boot.console.say(&format!("cfg save: what is {word}?"));
+            return Exit::Usage;
+        }
+        Err(why) => {
+            boot.console.say(&format!("cfg save: {why}"));
+            return Exit::Usage;
+        }
+    };
+    let mut home = match history::find(boot) {
+        Ok(home) => home,
+        Err(exit) => return exit,
+    };
+    let ask = boot.act && order.option("yes").is_none() && boot.host.people().is_there();
+    let Some((plan, complete)) = plan(boot, &home, &named, ask) else { return Exit::Failed };
+    show(boot, &plan);
+    let complete = complete && plan.refused.is_empty();
+    act::tell(boot, Code::E91, "not saved", &plan.refused);
+    let ahead = home.is_ahead(boot.host.files());
+    if plan.is_empty() && !ahead {
+        boot.console.say("/cfg has everything already: nothing to save");
+        return if complete { Exit::Nothing } else { Exit::Failed };
+    }
+    if !boot.act {
+        boot.console.say(&format!("would save {}, and take a snapshot", count(plan.files())));
+        return Exit::Done;
+    }
+    if !act::has_room(boot, plan.bytes) {
+        return Exit::Failed;
+    }
+    match keep(boot, &mut home, &plan, ahead, order.option("message").unwrap_or_default()) {
+        true if complete => Exit::Done,
+        _ => Exit::Failed,
+    }
+}
+
+/// Does what is planned, with a snapshot before it where one is due, and one after it. True when all
+/// of it was done.
+pub(super) fn keep(
+    boot: &mut Boot<'_, '_>,
+    home: &mut Home,
+    plan: &Plan,
+    ahead: bool,
+    why: &str,
+) -> bool {
+    if ahead && !plan.is_empty() {
+        let why = match home.snapshots.is_empty() {
+            true => "as it was before the first save",
+            false => "as somebody left it in /cfg",
+        };
+        if home.record(boot, why).is_none() {
+            return false;
+        }
+    }
+    let done = act::save(boot, plan);
+    let Some(snapshot) = home.record(boot, why) else { return false };
+    // From now on, what is gone from /etc was deleted after this.
+    if done && plan.left().next().is_none() {
+        step(boot, home);
+    }
+    let files = count(plan.files());
+    match done {
+        true => boot.console.say(&format!("saved {files}: @{}", snapshot.name)),
+        false => {
+            let rest = "saved but for what is named above; the same command goes on with it";
+            boot.console.say(&format!("{rest}: @{}", snapshot.name));
+        }
+    }
+    if boot.host.services().is_guarded() {
+        boot.console
+            .say("this system is on trial: when it is not kept, /cfg is as before the trial again");
+    }
+    done
+}
+
+/// Remembers that `/etc` and `/cfg` are in step.
+pub(super) fn step(boot: &mut Boot<'_, '_>, home: &Home) {
+    if let Err(error) = Laid::now(boot.host, &home.dataset, 0).write(boot.host) {
+        boot.console.detail(&error.to_string());
+    }
+}
+
+/// Looks at everything that is meant and decides. False beside the plan when something could not be
+/// looked at.
+pub(super) fn plan(
+    boot: &mut Boot<'_, '_>,
+    home: &Home,
+    named: &Named,
+    ask: bool,
+) -> Option<(Plan, bool)> {
+    let laid = history::laid(boot, home)?;
+    let files = boot.host.files();
+    let cfg = std::path::Path::new(CFG);
+    let trees = history::trees(files, cfg);
+    if trees.image.is_empty() && !named.any() {
+        boot.console.say("the image has no copy of its /etc: only what /cfg has is compared");
+    }
+    let (deleted, wrong) = lists::deleted(files, cfg);
+    let (ignore, also) = lists::ignore(files, cfg);
+    for why in wrong.into_iter().chain(also) {
+        boot.find(Finding::new(Code::E94, why));
+    }
+    let look = look(files, &trees, named);
+    act::tell(boot, Code::E91, "not looked at", &look.failed);
+    for path in &named.0 {
+        let found = |fact: &Fact| fact.path.starts_with(path);
+        if !look.facts.iter().any(found) && !path.as_os_str().is_empty() {
+            let what = format!("{}: not in /etc, /cfg or the image", shown(path));
+            boot.find(Finding::new(Code::E93, what).next("ls /etc"));
+            return None;
+        }
+    }
+    let known = Known {
+        facts: &look.facts,
+        deleted: &deleted,
+        ignore: &ignore,
+        laid,
+        named,
+        image: !trees.image.is_empty(),
+    };
+    let console = &mut *boot.console;
+    let people = boot.host.people();
+    let mut answer = |fact: &Fact, what: &str, question: &str| {
+        for _ in 0..if ask { TRIES } else { 0 } {
+            let path = shown(&fact.path);
+            console.say(&format!("{path} ({what}): {question}? [y, n, never]"));
+            let Some(line) = people.answer() else { return Answer::Nobody };
+            match line.to_ascii_lowercase().as_str() {
+                "y" | "yes" => return Answer::Yes,
+                "n" | "no" => return Answer::No,
+                "never" => return Answer::Never,
+                _ => {}
+            }
+        }
+        Answer::Nobody
+    };
+    match Plan::make(files, &trees.etc, &known, &mut answer) {
+        Ok(plan) => Some((plan, look.failed.is_empty())),
+        Err(error) => {
+            let what = format!("/etc: {}", crate::host::why(&error));
+            boot.find(Finding::new(Code::E91, what));
+            None
+        }
+    }
+}
+
+/// Shows what is planned, and how to have what is left out.
+pub(super) fn show(boot: &mut Boot<'_, '_>, plan: &Plan) {
+    for line in &plan.lines {
+        boot.console.entry(line.sign, &line.text());
+    }
+    if plan.left().next().is_some() {
+        boot.console.say(&format!("to save what is left out (?): {HOW}"));
+    }
+}
+
+/// So many changes.
+pub(super) fn count(changes: usize) -> String {
+    match changes {
+        0 => "what is in /cfg".to_owned(),
+        1 => "1 change".to_owned(),
+        changes => format!("{changes} changes"),
+    }
+}
