@@ -13,6 +13,7 @@ use std::process::Command;
 use nanozfs::boot::{laid, pools::memory, record};
 use nanozfs::cli;
 use nanozfs::config;
+use nanozfs::configuration::confirm;
 use nanozfs::report::{Code, Exit, Impact};
 use nanozfs::upgrade::data;
 
@@ -20,7 +21,7 @@ const PAGES: [&str; 3] = ["nanozfs.8", "nanozfs.conf.5", "nanozfs-layout.7"];
 
 /// Variables that are neither keys nor the loader's form of one.
 const OTHER_VARIABLES: [&str; 4] =
-    ["nanozfs_enable", record::STATE, laid::VARIABLE, memory::PROPERTY];
+    ["nanozfs_enable", record::STATE, laid::VARIABLE, memory::PROPERTY, confirm::VARIABLE];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

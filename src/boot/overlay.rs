@@ -182,7 +182,7 @@ pub(super) fn write(
 }
 
 /// One finding for any number of names.
-pub(super) fn tell(boot: &mut Boot<'_, '_>, code: Code, what: &str, names: &[String]) {
+pub(crate) fn tell(boot: &mut Boot<'_, '_>, code: Code, what: &str, names: &[String]) {
     let finding = match names {
         [] => return,
         [name] => Finding::new(code, format!("{name}: {what}")),

@@ -4,6 +4,7 @@
 //! cut before the first effect, before the second, and so on, each time with unsynced writes lost,
 //! kept and torn, and the machine is booted again. Then it must be as it would be without the cut.
 
+mod changes;
 mod history;
 mod switches;
 
@@ -18,17 +19,20 @@ use super::state::State;
 use super::statement::Statement;
 use super::story::Story;
 use super::{Cut, Lab, Plan};
+use crate::configuration::confirm;
 use crate::report::Exit;
 
 /// What an effect fails with, one after the other.
 const ERRNOS: [(i32, &str); 3] =
     [(libc::EIO, "EIO"), (libc::ENOSPC, "ENOSPC"), (libc::EBUSY, "EBUSY")];
 /// Variables that nobody types at the loader.
-const OWN: [&str; 2] = [crate::boot::record::STATE, crate::boot::laid::VARIABLE];
+const OWN: [&str; 3] = [crate::boot::record::STATE, crate::boot::laid::VARIABLE, confirm::VARIABLE];
 /// The names of stories about switches between slots begin like this.
 const SWITCHES: char = 'a';
 /// Those of stories about the history of the configuration.
 const HISTORY: char = 'd';
+/// The names of stories about changes of the configuration begin like this.
+const CHANGES: char = 'e';
 /// As many failures of one kind are told.
 const TOLD: usize = 40;
 
@@ -98,6 +102,9 @@ pub fn one(story: &Story, root: &Path) -> io::Result<Report> {
     }
     if story.name.starts_with(HISTORY) {
         return history::one(story, root);
+    }
+    if story.name.starts_with(CHANGES) {
+        return changes::one(story, root);
     }
     let mut report = Report::default();
     let lab = Lab::create(&root.join("story"))?;
