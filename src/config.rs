@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::format::conf;
+use crate::format::selection::Selection;
 use crate::host::{Host, why};
 use crate::report::{Code, Finding};
 
@@ -44,7 +45,13 @@ pub struct Config {
     pub health_limit: Duration,
     /// Releases without a signature of a known key are refused.
     pub require_signature: bool,
+    /// What the recovery copy has of `/cfg`.
+    pub recovery_files: Selection,
 }
+
+/// What a machine needs to answer on its network address and let its people in.
+const RECOVERY_FILES: &str = "rc.conf* start_if.* hosts resolv.conf wpa_supplicant.conf \
+    dhclient.conf pf.conf ppp ssh master.passwd group login.conf ttys";
 
 impl Default for Config {
     fn default() -> Self {
@@ -61,6 +68,7 @@ impl Default for Config {
             trial_limit: Duration::from_secs(600),
             health_limit: Duration::from_secs(60),
             require_signature: true,
+            recovery_files: Selection::parse(RECOVERY_FILES).unwrap_or_default(),
         }
     }
 }
@@ -212,6 +220,12 @@ pub const KEYS: &[Key] = &[
         default: "yes",
         about: "Install only releases that a key in /etc/nanozfs.pub.d signed.",
         take: |config, value| yes_or_no(value).map(|yes| config.require_signature = yes),
+    },
+    Key {
+        name: "recovery_files",
+        default: RECOVERY_FILES,
+        about: "Files of /cfg that \"nanozfs cfg recovery save\" puts on the OS drive.",
+        take: |config, value| Selection::parse(value).map(|files| config.recovery_files = files),
     },
 ];
 
@@ -428,6 +442,7 @@ mod tests {
             "var_image=\"../etc\"",
             "var_image=\"/db\"",
             "mode=\"recover\"",
+            "recovery_files=\"rc.conf ../master.passwd\"",
         ] {
             let (config, findings) = read(text, &[]);
             assert_eq!(config, Config::default(), "{text}");

@@ -13,6 +13,7 @@ use std::process::Command;
 use nanozfs::boot::{laid, past, pools::memory, record, said};
 use nanozfs::cli;
 use nanozfs::config;
+use nanozfs::configuration::confirm;
 use nanozfs::operate::status;
 use nanozfs::report::{Code, Exit, Impact};
 use nanozfs::upgrade::data;
@@ -20,12 +21,13 @@ use nanozfs::upgrade::data;
 const PAGES: [&str; 3] = ["nanozfs.8", "nanozfs.conf.5", "nanozfs-layout.7"];
 
 /// Variables that are neither keys nor the loader's form of one.
-const OTHER_VARIABLES: [&str; 6] = [
+const OTHER_VARIABLES: [&str; 7] = [
     "nanozfs_enable",
     "nanozfs_settle_enable",
     record::STATE,
     past::BOOT,
     laid::VARIABLE,
+    confirm::VARIABLE,
     memory::PROPERTY,
 ];
 

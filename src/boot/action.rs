@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::replace;
 use crate::host::{Database, Host, MountRequest, Result};
@@ -21,6 +22,13 @@ pub enum Action {
     },
     /// Unmounts what is at a directory.
     Unmount(PathBuf),
+    /// Has a file system that is not mounted checked and put right, asking nobody.
+    Repair {
+        /// What it is on.
+        provider: String,
+        /// Given up after this long.
+        limit: Duration,
+    },
     /// Sets a user property of a dataset.
     SetProperty {
         /// The dataset.
@@ -67,6 +75,9 @@ impl Action {
             Action::Mount(request) => return host.mount(request),
             Action::MountMemory { at, bytes } => return host.mount_memory(at, *bytes),
             Action::Unmount(at) => return host.unmount(at),
+            Action::Repair { provider, limit } => {
+                return host.drives().repair_volume(provider, *limit);
+            }
             Action::SetProperty { dataset, name, value } => {
                 return host.set_property(dataset, name, value);
             }
@@ -90,6 +101,9 @@ impl fmt::Display for Action {
             }
             Action::MountMemory { at, bytes } => {
                 write!(f, "mount {} of memory on {}", megabytes(*bytes), at.display())
+            }
+            Action::Repair { provider, .. } => {
+                write!(f, "check and repair {provider}: fsck_ffs -p -f /dev/{provider}")
             }
             Action::Unmount(at) => write!(f, "unmount {}", at.display()),
             Action::SetProperty { dataset, name, value } => {

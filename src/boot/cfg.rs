@@ -1,17 +1,21 @@
 //! `/cfg`: from ZFS, else from the recovery copy on the OS drive, and over `/etc`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 
 use super::layout::{self, KnownPool};
 use super::osdrive::OsDrive;
 use super::{Action, Boot, overlay};
-use crate::host::{Error, FileKind, Kind, MountRequest, Source, mount_of, mounted_at};
+use crate::configuration::confirm;
+use crate::host::{Error, FileKind, Kind, MountRequest, Source, mount_of, mounted_at, why};
 use crate::report::{Code, Finding};
 
 /// The mount point.
 pub const CFG: &str = "/cfg";
+/// A damaged recovery copy is given up after this long: the boot goes on without it.
+const REPAIR_LIMIT: Duration = Duration::from_secs(60);
 
 /// Where the configuration of this boot comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +47,11 @@ pub fn step(
     if !boot.act && mounted_at(&mounts, Path::new(CFG)).is_none() {
         return (format!("{source}; what it holds is known once it is mounted"), origin);
     }
-    let laid = overlay::lay(boot, Path::new(CFG));
+    let from = match &origin {
+        Origin::Zfs(_) => confirm::before_laying(boot),
+        _ => CFG.into(),
+    };
+    let laid = overlay::lay(boot, &from);
     (format!("{source}; {laid}"), origin)
 }
 
@@ -112,7 +120,7 @@ fn mount(boot: &mut Boot<'_, '_>, dataset: &str) -> anyhow::Result<()> {
 }
 
 /// Makes sure that there is a directory to mount on.
-pub(super) fn mount_point(boot: &mut Boot<'_, '_>, at: &Path) -> anyhow::Result<()> {
+pub(crate) fn mount_point(boot: &mut Boot<'_, '_>, at: &Path) -> anyhow::Result<()> {
     match boot.host.files().find(at).with_context(|| at.display().to_string())? {
         Some(stat) if stat.kind == FileKind::Directory => return Ok(()),
         Some(stat) => bail!("{} is a {}", at.display(), stat.kind.name()),
@@ -147,9 +155,7 @@ fn from_recovery_copy(boot: &mut Boot<'_, '_>, drive: &Option<OsDrive>) -> Origi
         Some(mount) => Err(anyhow!("{} is mounted on {CFG}", mount.source)),
         None => mount_point(boot, at).and_then(|()| {
             boot.hides(at);
-            let source = Source::Ufs(provider.to_owned());
-            let request = MountRequest { source, at: at.to_owned(), read_only: true };
-            Ok(boot.perform(&Action::Mount(request))?)
+            mount_copy(boot, provider, at)
         }),
     };
     match mounted {
@@ -160,8 +166,36 @@ fn from_recovery_copy(boot: &mut Boot<'_, '_>, drive: &Option<OsDrive>) -> Origi
             Origin::Recovery
         }
         Err(why) => {
-            boot.find(Finding::new(Code::E33, format!("recovery copy {provider}: {why:#}")));
+            let finding = Finding::new(Code::E33, format!("recovery copy {provider}: {why:#}"));
+            boot.find(finding.next(format!("fsck_ffs -y /dev/{provider}; nanozfs cfg")));
             Origin::Image
         }
     }
+}
+
+/// Mounts the recovery copy. One that the power left unclean can be looked at as it is; one that
+/// cannot be mounted or read is put right first, as far as that goes without a question.
+fn mount_copy(boot: &mut Boot<'_, '_>, provider: &str, at: &Path) -> anyhow::Result<()> {
+    let source = Source::Ufs(provider.to_owned());
+    let request = MountRequest { source, at: at.to_owned(), read_only: true };
+    let mount = Action::Mount(request);
+    let damage = match boot.perform(&mount) {
+        Ok(()) => match boot.host.files().list(at).map_err(|error| why(&error)) {
+            Err(why) if boot.act => {
+                boot.perform(&Action::Unmount(at.to_owned()))?;
+                why
+            }
+            _ => return Ok(()),
+        },
+        Err(error) => error.why,
+    };
+    let repair = Action::Repair { provider: provider.to_owned(), limit: REPAIR_LIMIT };
+    if let Err(error) = boot.perform(&repair) {
+        bail!("{damage}; fsck_ffs -p: {}", error.why);
+    }
+    boot.perform(&mount).with_context(|| format!("{damage}; after fsck_ffs -p"))?;
+    let what = format!("the recovery copy {provider} could not be used, and fsck_ffs put it right");
+    let finding = Finding::new(Code::E97, what).detail("why", damage);
+    boot.find(finding.next("when the pool is back: nanozfs cfg recovery save"));
+    Ok(())
 }

@@ -14,7 +14,7 @@ use crate::host::{Attributes, FileKind, Files, Stat, found, why};
 /// Names at the top of a file system that belong to the file system.
 const RESERVED: [&str; 3] = [".zfs", ".snap", "lost+found"];
 /// Names of ours begin like this and are never part of a tree.
-const OURS: &str = ".nanozfs.";
+pub(crate) const OURS: &str = ".nanozfs.";
 
 /// What to do with a file that is there already and differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,20 @@ pub fn compare(
     existing: Existing,
     skip: &[PathBuf],
 ) -> Comparison {
+    let wanted = |directory: &Path, name: &OsStr| {
+        skip.is_empty() || !skip.iter().any(|one| *one == directory.join(name))
+    };
+    compare_some(files, source, target, existing, &wanted)
+}
+
+/// [`compare`], of those names in a directory that are `wanted`; the directory is relative to both.
+pub fn compare_some(
+    files: &dyn Files,
+    source: &Path,
+    target: &Path,
+    existing: Existing,
+    wanted: &dyn Fn(&Path, &OsStr) -> bool,
+) -> Comparison {
     let mut comparison = Comparison::default();
     // Directories still to be entered, and whether the target has them.
     let mut open = vec![(PathBuf::new(), true)];
@@ -82,10 +96,7 @@ pub fn compare(
                 continue;
             }
         };
-        let wanted = |name: &OsString| {
-            !is_reserved(&directory, name)
-                && (skip.is_empty() || !skip.contains(&directory.join(name)))
-        };
+        let wanted = |name: &OsString| !is_reserved(&directory, name) && wanted(&directory, name);
         let names: Vec<_> = names.into_iter().filter(wanted).collect();
         let want = files.stat_in(&source.join(&directory), &names);
         let have = match present {

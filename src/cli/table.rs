@@ -244,6 +244,7 @@ const INIT_OPTIONS: &[CommandOption] = &[
 const CFG_OPTIONS: &[CommandOption] = &[
     CommandOption::new("message", "text", "Why; cfg log shows it.").short('m'),
     CommandOption::new("yes", "", "Ask nothing: what is new is left out.").short('y'),
+    CommandOption::new("confirm", "time", "With apply: taken back then, unless confirmed; 5m."),
 ];
 
 const UPGRADE_OPTIONS: &[CommandOption] = &[

@@ -74,7 +74,7 @@ pub(super) fn explain(words: &[String], console: &mut Console<'_>) -> Exit {
 fn keys(console: &mut Console<'_>) {
     console.plain("     The keys of /etc/nanozfs.conf, with their defaults:");
     for key in KEYS {
-        console.plain(&format!("       {}=\"{}\"", key.name, key.default));
+        console.hang("       ", &format!("{}=\"{}\"", key.name, key.default));
         console.plain(&format!("           {}", key.about));
     }
 }

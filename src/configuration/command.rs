@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::{diff, log, revert, save};
+use super::{confirm, diff, log, recovery, revert, save};
 use crate::boot::Boot;
 use crate::cli::CommandVerb;
 use crate::report::Exit;
@@ -18,11 +18,28 @@ pub enum Verb {
     Log,
     /// Goes back to a snapshot, or brings single files back.
     Revert,
+    /// Lays it over `/etc` now.
+    Apply,
+    /// Keeps what was applied to be confirmed.
+    Confirm,
+    /// Takes back what nobody confirmed.
+    Watch,
+    /// Refreshes and shows the copy of it on the OS drive.
+    Recovery,
 }
 
 impl Verb {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Verb; 4] = [Verb::Save, Verb::Diff, Verb::Log, Verb::Revert];
+    pub const ALL: [Verb; 8] = [
+        Verb::Save,
+        Verb::Diff,
+        Verb::Log,
+        Verb::Revert,
+        Verb::Apply,
+        Verb::Confirm,
+        Verb::Watch,
+        Verb::Recovery,
+    ];
 
     /// How it is typed, and what it does in one line.
     pub fn line(self) -> CommandVerb {
@@ -35,6 +52,24 @@ impl Verb {
                 CommandVerb::new("revert", "@snapshot|path ...", "Bring back what was saved.")
             }
             Verb::Log => CommandVerb::new("log", "", "Show who saved, when and why."),
+            Verb::Apply => CommandVerb::new(
+                "apply",
+                "[@snapshot]",
+                "Have what was changed in /cfg take effect.",
+            ),
+            Verb::Confirm => {
+                CommandVerb::new("confirm", "", "Keep what was applied with --confirm.")
+            }
+            Verb::Watch => CommandVerb::new(
+                "watch",
+                "id seconds",
+                "Take back what nobody confirms; apply starts this.",
+            ),
+            Verb::Recovery => CommandVerb::new(
+                "recovery",
+                "word",
+                "Its copy on the OS drive: save, diff or show.",
+            ),
         }
     }
 
@@ -42,8 +77,9 @@ impl Verb {
     fn options(self) -> &'static [&'static str] {
         match self {
             Verb::Save => &["message", "yes"],
-            Verb::Diff | Verb::Log => &[],
             Verb::Revert => &["message"],
+            Verb::Apply => &["confirm"],
+            Verb::Diff | Verb::Log | Verb::Confirm | Verb::Watch | Verb::Recovery => &[],
         }
     }
 
@@ -53,6 +89,10 @@ impl Verb {
             Verb::Save | Verb::Diff => 0..=usize::MAX,
             Verb::Revert => 1..=usize::MAX,
             Verb::Log => 0..=0,
+            Verb::Apply => 0..=1,
+            Verb::Confirm => 0..=0,
+            Verb::Watch => 2..=2,
+            Verb::Recovery => 1..=1,
         }
     }
 
@@ -61,6 +101,10 @@ impl Verb {
         match self {
             Verb::Save | Verb::Revert => true,
             Verb::Diff | Verb::Log => false,
+            // It waits for minutes, and takes the lock by itself.
+            Verb::Watch => false,
+            // To look at the copy, it is mounted.
+            Verb::Apply | Verb::Confirm | Verb::Recovery => true,
         }
     }
 }
@@ -121,6 +165,22 @@ pub fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
         Verb::Diff => diff::run(boot, order),
         Verb::Log => log::run(boot),
         Verb::Revert => revert::run(boot, order),
+        Verb::Apply => {
+            let operand = order.operands.first().map(|word| word.to_string_lossy());
+            match confirm::Request::parse(order.option("confirm"), operand.as_deref()) {
+                Ok(request) => confirm::apply(boot, &request),
+                Err(why) => {
+                    boot.console.say(&why);
+                    Exit::Usage
+                }
+            }
+        }
+        Verb::Confirm => confirm::confirm(boot),
+        Verb::Watch => confirm::watch(boot, &order.operands),
+        Verb::Recovery => match order.operands.first() {
+            Some(word) => recovery::run(boot, word),
+            None => Exit::Usage,
+        },
     }
 }
 

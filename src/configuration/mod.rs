@@ -8,6 +8,7 @@
 mod act;
 mod back;
 pub mod command;
+pub mod confirm;
 mod decide;
 mod diff;
 mod history;
@@ -15,8 +16,10 @@ mod lines;
 pub(crate) mod lists;
 mod log;
 mod look;
+mod mirror;
 mod names;
 mod plan;
+mod recovery;
 mod revert;
 mod save;
 

@@ -13,6 +13,7 @@ pub mod console_log;
 pub mod geom;
 pub mod manifest;
 pub mod nvlist;
+pub mod selection;
 pub mod tar;
 pub mod ufs;
 pub mod version;

@@ -1,6 +1,7 @@
 //! The OS drive as upgrades need it: writing a slot, and saying which slot boots.
 
 use std::io;
+use std::time::Duration;
 
 use super::Result;
 
@@ -58,6 +59,14 @@ pub trait Drives: Send + Sync {
 
     /// Checks the UFS on a partition without changing it (`fsck_ffs -n`).
     fn check_volume(&self, provider: &str) -> Result<()>;
+
+    /// Checks all of the UFS on a partition that is not mounted, and puts right what a crash leaves
+    /// (`fsck_ffs -p`), without a question to anybody; given up after `limit`. An error when the
+    /// file system is not in order afterwards: then somebody has to decide what may be lost.
+    fn repair_volume(&self, provider: &str, limit: Duration) -> Result<()>;
+
+    /// Returns when everything written to the partition, which is not mounted, is on the medium.
+    fn flush_volume(&self, provider: &str) -> Result<()>;
 }
 
 /// A partition that is open for writing. Offsets and lengths are in bytes and must be multiples

@@ -68,6 +68,10 @@ pub trait Services: Send + Sync {
     /// Without a syslogd it is lost.
     fn log_late(&self, text: &str, warns: bool);
 
+    /// Starts a process that takes the change `id` of `/cfg` back at `deadline` (uptime;
+    /// `nanozfs cfg watch`); it outlives this one.
+    fn watch(&self, id: &str, deadline: Duration) -> Result<()>;
+
     /// rc(8), which started this process, has not come to its end yet. False when it did not
     /// start us.
     fn rc_is_running(&self) -> bool;
@@ -75,8 +79,13 @@ pub trait Services: Send + Sync {
     /// Asks whoever is at the terminal, and waits for a line. `None` when nobody is there.
     fn ask(&self, question: &str) -> Option<String>;
 
-    /// Leaves the session and the terminal of whoever started this process.
+    /// Leaves the session and the terminal of whoever started this process; what that one ignored
+    /// ([`Services::see_it_through`]), this one heeds.
     fn detach(&self);
+
+    /// From now on neither a terminal that goes away nor ^C nor a request to end ends this process:
+    /// what it has begun takes seconds, and is to be finished.
+    fn see_it_through(&self);
 
     /// Seconds since 1970, by a clock that may be wrong.
     fn now(&self) -> i64;

@@ -105,6 +105,16 @@ impl Inner {
                     DiskTrouble::Lasting(trouble) => disk.trouble = *trouble,
                     DiskTrouble::Once(flaw) => disk.flaw = Some(*flaw),
                     DiskTrouble::CorruptTable => disk.table_ok = false,
+                    DiskTrouble::RecoveryCopy(unclean, damage) => {
+                        let of_copy = |tree: &&String| tree.ends_with("/recovery");
+                        let trees = disk.parts.iter().filter_map(|part| part.tree.as_ref());
+                        let trees: Vec<_> = trees.filter(of_copy).cloned().collect();
+                        for tree in trees {
+                            if let Some(tree) = self.machine.trees.get_mut(&tree) {
+                                (tree.unclean, tree.damage) = (*unclean, *damage);
+                            }
+                        }
+                    }
                 }
             }
             Statement::BootArea { device, bytes } => self.put_in_boot_area(device, bytes)?,

@@ -6,6 +6,7 @@
 //! After two boots in a row that were cut off the machine leaves its pools alone, and must: then it is
 //! told to forget them, and booted once more.
 
+mod changes;
 mod history;
 mod switches;
 
@@ -21,6 +22,7 @@ use super::statement::Statement;
 use super::story::Story;
 use super::{Cut, Lab, Plan};
 use crate::boot::past;
+use crate::configuration::confirm;
 use crate::format::boots::TOO_MANY;
 use crate::report::Exit;
 
@@ -28,8 +30,12 @@ use crate::report::Exit;
 const ERRNOS: [(i32, &str); 3] =
     [(libc::EIO, "EIO"), (libc::ENOSPC, "ENOSPC"), (libc::EBUSY, "EBUSY")];
 /// What nanozfs itself leaves in the kernel's environment.
-const OURS: [&str; 3] =
-    [crate::boot::record::STATE, crate::boot::past::BOOT, crate::boot::laid::VARIABLE];
+const OURS: [&str; 4] = [
+    crate::boot::record::STATE,
+    crate::boot::past::BOOT,
+    crate::boot::laid::VARIABLE,
+    confirm::VARIABLE,
+];
 /// The names of stories about switches between slots begin like this.
 const SWITCHES: char = 'a';
 /// The names of stories about `status` begin like this. It changes nothing; what else they do is
@@ -39,6 +45,8 @@ const STATUS: char = 'b';
 const HISTORY: char = 'd';
 /// The names of stories about commands that are typed again after a power cut begin like this.
 const TYPED_AGAIN: char = 'g';
+/// The names of stories about changes of the configuration begin like this.
+const CHANGES: char = 'e';
 /// As many failures of one kind are told.
 const TOLD: usize = 40;
 
@@ -117,6 +125,9 @@ pub fn one(story: &Story, root: &Path) -> io::Result<Report> {
     }
     if story.name.starts_with(HISTORY) {
         return history::one(story, root);
+    }
+    if story.name.starts_with(CHANGES) {
+        return changes::one(story, root);
     }
     let mut report = Report::default();
     let lab = Lab::create(&root.join("story"))?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Lab;
 use super::effects::{Effect, Failure};
-use super::machine::{Disk, Loader, Part, Scheme};
+use super::machine::{Damage, Disk, Loader, Part, Scheme};
 use super::providers::Provider;
 use super::slots::{OpenSlot, Pending};
 use crate::host::{BlockDevice, Drives, Error, Flag, Kind, Result};
@@ -61,6 +61,14 @@ impl Drives for Lab {
     fn check_volume(&self, provider: &str) -> Result<()> {
         let words = format!("-n /dev/{provider}");
         self.lock().on_volume("fsck_ffs", words, provider, CHECK, &|_| {})
+    }
+
+    fn repair_volume(&self, provider: &str, _limit: Duration) -> Result<()> {
+        self.lock().repair(provider)
+    }
+
+    fn flush_volume(&self, provider: &str) -> Result<()> {
+        self.lock().gate_host(Effect::new("flush", provider), LIMIT)
     }
 }
 
@@ -164,6 +172,26 @@ impl super::Inner {
         self.gate_host(Effect::new("flush", name), LIMIT)?;
         self.flushed(&id);
         Ok(())
+    }
+
+    /// `fsck_ffs -p -f`.
+    fn repair(&mut self, name: &str) -> Result<()> {
+        let words = format!("-p -f /dev/{name}");
+        self.on_volume("fsck_ffs", words.clone(), name, CHECK, &|_| {})?;
+        let refuse = |why: &str| Err(refused(&format!("fsck_ffs {words}"), why));
+        let part = self.provider(name).and_then(|provider| self.part_of(&provider).cloned());
+        let tree = part.and_then(|part| part.tree);
+        if self.machine.mounts.iter().any(|one| Some(&one.tree) == tree.as_ref()) {
+            return refuse("NO WRITE ACCESS");
+        }
+        match tree.and_then(|tree| self.machine.trees.get_mut(&tree)) {
+            Some(tree) if tree.damage == Damage::Hopeless => refuse("DIRECTORY CORRUPTED  I=2"),
+            Some(tree) => {
+                (tree.unclean, tree.damage) = (false, Damage::None);
+                Ok(())
+            }
+            None => refuse("BAD SUPER BLOCK: MAGIC NUMBER WRONG"),
+        }
     }
 
     /// Runs a program on the UFS of a provider that is not mounted.

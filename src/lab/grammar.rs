@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::disks::OsDrive;
 use super::effects::{Cut, Failure, Fault, Target};
-use super::machine::{Flaw, Loader, Scheme, Trouble};
+use super::machine::{Damage, Flaw, Loader, Scheme, Trouble};
 use super::statement::{DiskTrouble, Expect, Start, Statement, TopWords, Where};
 use super::tree::Thing;
 use crate::host::{FileKind, Interface};
@@ -372,6 +372,9 @@ impl Words {
                     "unreadable" => DiskTrouble::Lasting(Trouble::Unreadable),
                     "damaged" => DiskTrouble::Lasting(Trouble::Damaged),
                     "corrupt-table" => DiskTrouble::CorruptTable,
+                    "recovery-unclean" => DiskTrouble::RecoveryCopy(true, Damage::None),
+                    "recovery-mendable" => DiskTrouble::RecoveryCopy(true, Damage::Mendable),
+                    "recovery-hopeless" => DiskTrouble::RecoveryCopy(true, Damage::Hopeless),
                     "drops-write" => DiskTrouble::Once(Flaw::DropsWrite(self.number()?)),
                     "fails-read" => DiskTrouble::Once(Flaw::FailsRead(self.number()?)),
                     other => return Err(format!("{other}: not known")),

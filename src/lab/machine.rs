@@ -69,6 +69,8 @@ pub struct Machine {
     pub answers: VecDeque<String>,
     /// Uptime at which the guard of a trial restarts the machine.
     pub guard: Option<Duration>,
+    /// The changes of `/cfg` that a process will take back.
+    pub watches: Vec<(String, Duration)>,
     /// Somebody asked for a restart: it happens when what runs is at its end.
     pub restarting: bool,
     /// Another nanozfs that is at work.
@@ -105,6 +107,7 @@ impl Default for Machine {
             default_route: false,
             answers: VecDeque::new(),
             guard: None,
+            watches: Vec::new(),
             restarting: false,
             at_work: None,
         }
@@ -394,6 +397,22 @@ pub struct Tree {
     pub used: u64,
     /// It vanishes when the power goes.
     pub memory: bool,
+    /// A UFS that was mounted to be written to and not unmounted since.
+    pub unclean: bool,
+    /// What is wrong with a UFS.
+    pub damage: Damage,
+}
+
+/// What is wrong with a UFS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Damage {
+    /// Nothing.
+    #[default]
+    None,
+    /// It cannot be mounted before `fsck_ffs -p` has put it right.
+    Mendable,
+    /// It cannot be mounted, and `fsck_ffs -p` wants a person.
+    Hopeless,
 }
 
 /// What the model knows about a file.

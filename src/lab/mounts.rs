@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Inner;
 use super::effects::Effect;
-use super::machine::Mounted;
+use super::machine::{Damage, Mounted};
 use super::paths::{Place, errno};
 use crate::host::{Error, FileKind, Kind, Mount, MountRequest, Result, Source};
 
@@ -31,7 +31,11 @@ impl Inner {
         let place = self.mount_point(&request.at).map_err(|error| Error::io(&*doing, &error))?;
         let what = match &request.source {
             Source::Dataset(name) => self.dataset_to_mount(name, &doing)?,
-            Source::Ufs(provider) => self.ufs_to_mount(provider, &doing)?,
+            Source::Ufs(provider) => {
+                let what = self.ufs_to_mount(provider, &doing)?;
+                self.ufs_allows(&what.tree, request, &doing)?;
+                what
+            }
             Source::Directory(path) => {
                 let from = self.follow(path).map_err(|error| Error::io(&*doing, &error))?;
                 let is_directory =
@@ -54,7 +58,27 @@ impl Inner {
             LIMIT,
         )?;
         self.machine.uptime += MOUNT;
+        if what.fstype == "ufs"
+            && !request.read_only
+            && let Some(tree) = self.machine.trees.get_mut(&what.tree)
+        {
+            tree.unclean = true;
+        }
         self.mounted(what, place.path, request.read_only);
+        Ok(())
+    }
+
+    /// The kernel reads the superblock; one that was not unmounted may be looked at only.
+    fn ufs_allows(&self, tree: &str, request: &MountRequest, doing: &str) -> Result<()> {
+        let Some(tree) = self.machine.trees.get(tree) else { return Ok(()) };
+        if tree.damage != Damage::None {
+            return Err(Error::io(doing, &errno(libc::EINVAL)));
+        }
+        if tree.unclean && !request.read_only {
+            let at = request.at.display();
+            let why = format!("R/W mount on {at} denied. Filesystem is not clean - run fsck.");
+            return Err(Error::new(Kind::Refused, doing, why));
+        }
         Ok(())
     }
 
@@ -209,10 +233,19 @@ impl Inner {
         self.gate_host(Effect::on("unmount", at), LIMIT)?;
         self.machine.uptime += MOUNT;
         let gone = self.machine.mounts.remove(index);
+        self.leave_clean(&gone);
         if self.machine.mounts.iter().all(|other| other.tree != gone.tree) {
             self.close_tree(&gone.tree).map_err(|error| Error::io(&*doing, &error))?;
         }
         Ok(())
+    }
+
+    /// A UFS that is unmounted says so.
+    pub(crate) fn leave_clean(&mut self, gone: &Mounted) {
+        let tree = self.machine.trees.get_mut(&gone.tree);
+        if let Some(tree) = tree.filter(|_| gone.mount.fstype == "ufs" && !gone.mount.read_only) {
+            tree.unclean = false;
+        }
     }
 
     /// Nothing shows the file system any more: it is on disk, or it is gone.

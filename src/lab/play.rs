@@ -236,6 +236,15 @@ impl<'a> Player<'a> {
                 self.gap();
                 self.event(&format!("the power goes; what was not synced is {}", cut.name()));
             }
+            Statement::Wait(time) => {
+                let due = self.lab.lock().due(*time);
+                self.lab.lock().build(statement).map_err(failed)?;
+                if let Some(words) = due {
+                    self.gap();
+                    self.event(&format!("{} s later, in the background:", time.as_secs()));
+                    self.run(&words, false)?;
+                }
+            }
             Statement::Expect(expect) => {
                 self.played.checks += 1;
                 if let Some(why) = self.lab.check(expect, &self.last) {

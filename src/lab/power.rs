@@ -55,6 +55,11 @@ impl Lab {
     ///
     /// When the lab's directory cannot be written to.
     pub fn shutdown(&self) -> io::Result<()> {
+        let mut inner = self.lock();
+        for mounted in inner.machine.mounts.clone() {
+            inner.leave_clean(&mounted);
+        }
+        drop(inner);
         self.power_cut(Cut::Kept)
     }
 }

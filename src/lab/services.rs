@@ -109,6 +109,13 @@ impl Services for Lab {
         Ok(())
     }
 
+    fn watch(&self, id: &str, deadline: Duration) -> Result<()> {
+        let mut inner = Lab::lock(self);
+        inner.gate_host(Effect::new("run", "the watch of a change"), Duration::ZERO)?;
+        inner.machine.watches.push((id.to_owned(), deadline));
+        Ok(())
+    }
+
     fn is_guarded(&self) -> bool {
         Lab::lock(self).machine.guard.is_some()
     }
@@ -146,6 +153,8 @@ impl Services for Lab {
 
     fn detach(&self) {}
 
+    fn see_it_through(&self) {}
+
     fn now(&self) -> i64 {
         Lab::lock(self).machine.now().seconds
     }
@@ -164,12 +173,23 @@ impl Services for Lab {
 }
 
 impl Inner {
-    /// Time in which only the guard of a trial may do something.
+    /// Time in which only what waits in the background may do something: the guard of a trial; what
+    /// [`Inner::due`] names is run by whoever tells the time.
     pub(crate) fn time_passes(&mut self, time: Duration) {
         self.machine.uptime += time;
+        let now = self.machine.uptime;
+        self.machine.watches.retain(|(_, deadline)| *deadline > now);
         if self.machine.guard.is_some_and(|deadline| deadline <= self.machine.uptime) {
             self.machine.restarting = true;
         }
+    }
+
+    /// What a process that waits in the background types when this much more time has passed.
+    pub(crate) fn due(&self, time: Duration) -> Option<Vec<String>> {
+        let then = self.machine.uptime + time;
+        let (id, deadline) = self.machine.watches.iter().find(|(_, at)| *at <= then)?;
+        let deadline = deadline.as_secs().to_string();
+        Some(["nanozfs", "cfg", "watch", id.as_str(), deadline.as_str()].map(str::to_owned).into())
     }
 
     /// What the running system knows is gone when it stops.
@@ -179,5 +199,6 @@ impl Inner {
         self.machine.at_work = None;
         self.machine.rc_is_busy = false;
         self.machine.syslog.clear();
+        self.machine.watches.clear();
     }
 }

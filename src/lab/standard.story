@@ -10,6 +10,7 @@ dir image /var
 dir image /sbin
 dir image /usr/local
 dir image /conf/default/etc
+dir image /conf/nanozfs/recovery
 file image /COPYRIGHT "An appliance.\n"
 file image /etc/rc.conf "hostname=\"from-the-image\"\nsshd_enable=\"YES\"\n"
 file image /etc/master.passwd "root:*:0:0::0:0:Charlie &:/root:/bin/sh\n" mode=0600

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::disks::number_of;
-use super::machine::{Dataset, Loader, Pool};
+use super::machine::{Damage, Dataset, Loader, Pool};
 use super::tree;
 use super::{Inner, Lab};
 use crate::boot::past;
@@ -120,6 +120,12 @@ impl Inner {
                 Some(Some(shown)) => self.tree_state(&mut state, name, shown)?,
                 // One line says it all, below.
                 Some(None) => {}
+            }
+        }
+        for (name, tree) in &self.machine.trees {
+            if tree.unclean || tree.damage != Damage::None {
+                let line = format!("unclean {}, damage {:?}", tree.unclean, tree.damage);
+                state.lines.insert(format!("volume {name}"), line);
             }
         }
         for disk in &self.machine.disks {

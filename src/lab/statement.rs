@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::disks::OsDrive;
 use super::effects::{Cut, Fault};
-use super::machine::{Flaw, Trouble};
+use super::machine::{Damage, Flaw, Trouble};
 use super::tree::Thing;
 use crate::host::Interface;
 
@@ -62,7 +62,8 @@ pub enum Statement {
     /// `fault ...`
     Fault(Fault),
     /// `fault disk ada2 unreadable`, `damaged`; of an OS drive also `drops-write 3`: the write to a
-    /// slot after three more is forgotten; `fails-read 3`; `corrupt-table`.
+    /// slot after three more is forgotten; `fails-read 3`; `corrupt-table`;
+    /// `recovery-unclean`, `recovery-mendable`, `recovery-hopeless`: its recovery copy.
     DiskFault { device: String, trouble: DiskTrouble },
     /// `image new`, `image bad from=new`: an image that is in no slot yet, with the files of the
     /// first slot, or of another image. `file @new /etc/motd "..."` changes it. One whose
@@ -128,6 +129,8 @@ pub enum DiskTrouble {
     Once(Flaw),
     /// One copy of its partition table is damaged.
     CorruptTable,
+    /// The file system of its recovery copy: the power went while it was written to, or worse.
+    RecoveryCopy(bool, Damage),
 }
 
 /// Part of how the machine starts.

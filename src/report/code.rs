@@ -209,6 +209,16 @@ codes! {
     E85 Note "A disk cannot be used for a new pool.",
         unchanged "all disks", next "gpart show; zpool import";
 
+    // 8x: a change of the configuration that has to be confirmed.
+    E86 Note "A change of /cfg waits to be confirmed.",
+        unchanged "it is taken back by itself, unless somebody confirms it", next "nanozfs cfg confirm";
+    E87 Note "A change of /cfg was not confirmed, and was taken back.",
+        unchanged "what was applied is in a snapshot", next "nanozfs cfg log";
+    E88 Degraded "A change of /cfg that was not confirmed could not be taken back.",
+        unchanged "both states of /cfg are in snapshots", next "df /cfg; nanozfs cfg";
+    E89 Note "A change of /cfg could not be applied to be confirmed, or not be confirmed.",
+        unchanged "/etc, and what is in /cfg", next "nanozfs cfg log; df /cfg";
+
     // 9x: the history of the configuration.
     E90 Note "/cfg does not come from ZFS: it has no history now.",
         unchanged "/cfg and /etc", next "zpool status; nanozfs cfg";
@@ -222,6 +232,12 @@ codes! {
         unchanged "the list; every other line counts", next "ls -l /cfg/.nanozfs";
     E95 Note "A file could not be brought back.",
         unchanged "what was before is in a snapshot", next "nanozfs cfg log; nanozfs cfg diff";
+    E96 Note "The recovery copy cannot be used now.",
+        unchanged "the recovery copy, /cfg and /etc", next "nanozfs osdrive; mount";
+    E97 Note "The file system of the recovery copy is damaged, or was.",
+        unchanged "/cfg on the pool; both slots", next "nanozfs cfg recovery save";
+    E98 Note "A file could not be put on the recovery copy.",
+        unchanged "each file on it is whole: as it was before, or as it is now", next "nanozfs cfg recovery diff; nanozfs cfg recovery show";
 }
 
 impl Code {

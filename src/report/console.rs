@@ -68,6 +68,11 @@ impl<'a> Console<'a> {
         }
     }
 
+    /// Text after `first`, wrapped, its further lines indented below it.
+    pub fn hang(&mut self, first: &str, text: &str) {
+        self.wrap(first, text);
+    }
+
     /// A line as it is: for screens that are laid out already.
     pub fn plain(&mut self, text: &str) {
         self.note(text);

@@ -3,7 +3,7 @@
 use std::io;
 
 pub use nix::sys::signal::Signal;
-use nix::sys::signal::kill;
+use nix::sys::signal::{SigHandler, kill};
 use nix::unistd::{Pid, geteuid};
 
 use super::cannot;
@@ -57,6 +57,25 @@ pub fn descriptor(fd: i32) -> io::Result<std::fs::File> {
 /// Leaves the session and the terminal of whoever started this process (setsid(2)).
 pub fn detach() -> io::Result<()> {
     nix::unistd::setsid().map(drop).map_err(|error| cannot("leave the session", &error.into()))
+}
+
+/// From now on SIGHUP, SIGINT and SIGTERM do nothing to this process, nor to those it starts.
+pub fn ignore_requests_to_end() -> io::Result<()> {
+    requests_to_end(SigHandler::SigIgn)
+}
+
+/// From now on they end it, whatever the process that started it ignored.
+pub fn heed_requests_to_end() -> io::Result<()> {
+    requests_to_end(SigHandler::SigDfl)
+}
+
+fn requests_to_end(handler: SigHandler) -> io::Result<()> {
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM] {
+        // SAFETY: it is no function of ours: the kernel drops the signal, or ends the process.
+        unsafe { nix::sys::signal::signal(signal, handler) }
+            .map_err(|error| cannot(format_args!("what {signal} does"), &error.into()))?;
+    }
+    Ok(())
 }
 
 /// The network interfaces, each once, whatever addresses it has.

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use super::FreeBsd;
 use crate::host::programs::{gpart, ufs};
@@ -38,13 +39,21 @@ impl Drives for FreeBsd {
 
     fn name_volume(&self, provider: &str, name: &str) -> Result<()> {
         ufs::name(&*self.runner, provider, name)?;
-        let device =
-            writable(provider).map_err(|error| Error::io(format!("flush {provider}"), &error))?;
-        flush(provider, &device)
+        self.flush_volume(provider)
     }
 
     fn check_volume(&self, provider: &str) -> Result<()> {
         ufs::check(&*self.runner, provider)
+    }
+
+    fn repair_volume(&self, provider: &str, limit: Duration) -> Result<()> {
+        ufs::repair(&*self.runner, provider, limit)
+    }
+
+    fn flush_volume(&self, provider: &str) -> Result<()> {
+        let device =
+            writable(provider).map_err(|error| Error::io(format!("flush {provider}"), &error))?;
+        flush(provider, &device)
     }
 }
 

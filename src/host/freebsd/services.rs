@@ -45,16 +45,15 @@ impl Services for FreeBsd {
 
     fn guard(&self, deadline: Duration) -> Result<()> {
         self.stand_down()?;
-        let child = std::process::Command::new(EXECUTABLE)
-            .args(["guard", &deadline.as_secs().to_string()])
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
+        let pid = start(&["guard", &deadline.as_secs().to_string()])
             .map_err(|error| Error::io("start the guard of the trial", &error))?;
-        self.set_kenv(GUARD, &child.id().to_string())
+        self.set_kenv(GUARD, &pid.to_string())
+    }
+
+    fn watch(&self, id: &str, deadline: Duration) -> Result<()> {
+        start(&["cfg", "watch", id, &deadline.as_secs().to_string()])
+            .map(drop)
+            .map_err(|error| Error::io("start the process that takes it back", &error))
     }
 
     fn is_guarded(&self) -> bool {
@@ -95,7 +94,15 @@ impl Services for FreeBsd {
     }
 
     fn detach(&self) {
-        if let Err(error) = process::detach() {
+        for done in [process::detach(), process::heed_requests_to_end()] {
+            if let Err(error) = done {
+                log::debug!("{error}");
+            }
+        }
+    }
+
+    fn see_it_through(&self) {
+        if let Err(error) = process::ignore_requests_to_end() {
             log::debug!("{error}");
         }
     }
@@ -141,4 +148,17 @@ impl FreeBsd {
     fn guard_pid(&self) -> Option<u32> {
         self.kenv(GUARD).and_then(|pid| pid.parse().ok()).filter(|pid| *pid > 1)
     }
+}
+
+/// Starts another nanozfs, which nobody waits for: its process.
+fn start(words: &[&str]) -> std::io::Result<u32> {
+    let child = std::process::Command::new(EXECUTABLE)
+        .args(words)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    Ok(child.id())
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::run;
-use crate::host::Result;
 use crate::host::command::{Command, Runner};
+use crate::host::{Error, Kind, Result};
 
 /// tunefs(8) writes a few sectors.
 const TUNE_LIMIT: Duration = Duration::from_secs(60);
@@ -23,6 +23,34 @@ pub fn check(runner: &dyn Runner, provider: &str) -> Result<()> {
     run(runner, &Command::new("/sbin/fsck_ffs", CHECK_LIMIT).args(["-n", &device])).map(drop)
 }
 
+/// Puts right what a crash leaves, and asks nobody; an error when it is not in order afterwards.
+/// `-f`: what says that it is clean is looked at all the same.
+pub fn repair(runner: &dyn Runner, provider: &str, limit: Duration) -> Result<()> {
+    let device = format!("/dev/{provider}");
+    let command = Command::new("/sbin/fsck_ffs", limit).args(["-p", "-f", &device]);
+    let output = runner.run(&command).map_err(|error| error.of(&command))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = [output.stderr, output.stdout].concat();
+    let why = why(&String::from_utf8_lossy(&text), &device);
+    let why = why.unwrap_or_else(|| output.status.to_string());
+    Err(Error::new(Kind::Refused, command.argv(), why))
+}
+
+/// What keeps fsck_ffs(8) from going on: it says so on standard output, before the line that sends
+/// for a person; without that line it is the last one.
+fn why(text: &str, device: &str) -> Option<String> {
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let end = lines.iter().position(|line| line.contains("INCONSISTENCY; RUN fsck MANUALLY"));
+    let line = match end {
+        Some(at) => at.checked_sub(1).and_then(|before| lines.get(before)).or(lines.get(at)),
+        None => lines.last(),
+    };
+    let text = line?.trim_start_matches(device).trim_start_matches([':', ' ']);
+    Some(text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,5 +65,22 @@ mod tests {
         name(&replay, "ada0s2a", "nanos2a").unwrap();
         check(&replay, "ada0s2a").unwrap();
         assert_eq!(check(&replay, "ada0s1a").unwrap_err().why, "CANNOT READ BLK: 128");
+    }
+
+    #[test]
+    fn a_repair_that_needs_a_person_says_why() {
+        let text = "/dev/ada0s3: UNREF FILE I=4  OWNER=root MODE=100600\n\
+                    /dev/ada0s3: SIZE=4 MTIME=Nov 21 10:00 2026  (CLEARED)\n\
+                    /dev/ada0s3: DIRECTORY CORRUPTED  I=2\n\
+                    /dev/ada0s3: UNEXPECTED SOFT UPDATE INCONSISTENCY; RUN fsck MANUALLY.\n";
+        let replay = Replay::new().answer("fsck_ffs -p -f /dev/ada0s3", text, "", 8).answer(
+            "fsck_ffs -p -f /dev/ada0p4",
+            "/dev/ada0p4: clean, 9 free\n",
+            "",
+            0,
+        );
+        let limit = Duration::from_secs(60);
+        assert_eq!(repair(&replay, "ada0s3", limit).unwrap_err().why, "DIRECTORY CORRUPTED  I=2");
+        repair(&replay, "ada0p4", limit).unwrap();
     }
 }
