@@ -206,6 +206,16 @@ impl<'a, 'c> Boot<'a, 'c> {
         Ok(())
     }
 
+    /// Asks whoever is at the terminal, and waits for a line. `None` when nobody is there.
+    pub fn ask(&mut self, question: &str) -> Option<String> {
+        let people = self.host.people();
+        if !people.is_there() {
+            return None;
+        }
+        self.console.plain(question);
+        people.answer()
+    }
+
     /// Counts changes made in another way than by [`Boot::perform`].
     pub fn changed(&mut self, count: usize) {
         self.changes += count;

@@ -76,9 +76,6 @@ pub trait Services: Send + Sync {
     /// start us.
     fn rc_is_running(&self) -> bool;
 
-    /// Asks whoever is at the terminal, and waits for a line. `None` when nobody is there.
-    fn ask(&self, question: &str) -> Option<String>;
-
     /// Leaves the session and the terminal of whoever started this process; what that one ignored
     /// ([`Services::see_it_through`]), this one heeds.
     fn detach(&self);

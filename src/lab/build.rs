@@ -124,7 +124,6 @@ impl Inner {
                 self.machine.failed_services.clear();
             }
             Statement::ServiceFails(name) => self.machine.failed_services.push(name.clone()),
-            Statement::Answer(line) => self.machine.answers.push(line.clone()),
             Statement::Interface(interface) => {
                 self.machine.interfaces.retain(|one| one.name != interface.name);
                 self.machine.interfaces.push(interface.clone());

@@ -150,14 +150,14 @@ pub fn one(story: &Story, root: &Path) -> io::Result<Report> {
             }
             let place = format!("{}:{number}", story.file);
             let under_rc = !matches!(statement, Statement::Run(_));
-            let again = !is_boot && story.name.starts_with(TYPED_AGAIN);
+            let typed_again = !is_boot && story.name.starts_with(TYPED_AGAIN);
             let scene = Scene {
                 before: &lab,
                 root,
                 words: &words,
                 is_boot,
                 under_rc,
-                again,
+                typed_again,
                 place: &place,
             };
             report.add(scene.explore()?);
@@ -182,7 +182,7 @@ struct Scene<'a> {
     is_boot: bool,
     under_rc: bool,
     /// Whoever typed it types it once more after a power cut or an error.
-    again: bool,
+    typed_again: bool,
     place: &'a str,
 }
 
@@ -289,6 +289,15 @@ impl Scene<'_> {
         run(lab, self.words, self.under_rc, plan)
     }
 
+    /// The power goes, the machine boots: how that ended, and how the machine is then.
+    fn again(&self, lab: &Lab, cut: Cut) -> io::Result<(End, State)> {
+        lab.power_cut(cut)?;
+        self.retype(lab);
+        lab.power_on()?;
+        let (end, _) = run(lab, &boot_command(), true, Plan::Nothing);
+        Ok((end, lab.state()?))
+    }
+
     /// Types the same command once more, with the same answers; why it did not end well.
     fn type_again(&self, lab: &Lab) -> Option<String> {
         lab.lock().machine.answers = self.before.lock().machine.answers.clone();
@@ -359,7 +368,7 @@ impl Scene<'_> {
         if let Some(loss) = lost(usual, &lab.disk_state()?, true) {
             return wrong(format!("lost or torn: {loss}"));
         }
-        if self.again {
+        if self.typed_again {
             self.retype(&lab);
             lab.power_on()?;
             run(&lab, &boot_command(), true, Plan::Nothing);
@@ -389,7 +398,7 @@ impl Scene<'_> {
         if let Some(loss) = lost(usual, &lab.disk_state()?, false) {
             return wrong(format!("lost or torn: {loss}"));
         }
-        if let Some(why) = self.again.then(|| self.type_again(&lab)).flatten() {
+        if let Some(why) = self.typed_again.then(|| self.type_again(&lab)).flatten() {
             return wrong(why);
         }
         lab.power_cut(Cut::Kept)?;

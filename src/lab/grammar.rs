@@ -203,7 +203,6 @@ impl Words {
             "fault" => self.fault()?,
             "in-use" => Statement::InUse(self.path()?),
             "service-fails" => Statement::ServiceFails(self.next("a service")?),
-            "answer" => Statement::Answer(self.next("the answer")?),
             "interface" => {
                 let (up, has_address) = (self.flag("up"), self.flag("address"));
                 let name = self.next("an interface")?;

@@ -6,6 +6,7 @@ use super::Inner;
 use super::files::ROOMY;
 use super::machine::{Mounted, Pool};
 use super::paths::errno;
+use super::pools::LIST_LIMIT;
 use crate::format::zfs::{self, Property};
 use crate::host::{Error, Kind, Result};
 
@@ -40,7 +41,7 @@ impl Inner {
                 }
             }
         }
-        let text = self.answer("zfs", &doing, text)?;
+        let text = self.answer("zfs", &doing, LIST_LIMIT, text)?;
         zfs::parse_get(&text).map_err(|error| Error::new(Kind::Nonsense, doing, error.to_string()))
     }
 

@@ -59,8 +59,6 @@ pub struct Machine {
     pub next: u64,
     /// Services that rc cannot start.
     pub failed_services: Vec<String>,
-    /// What somebody at the terminal answers, question by question.
-    pub answers: Vec<String>,
     /// Network interfaces.
     pub interfaces: Vec<crate::host::Interface>,
     /// There is a default route.
@@ -102,7 +100,6 @@ impl Default for Machine {
             faults: Vec::new(),
             next: 1,
             failed_services: Vec::new(),
-            answers: Vec::new(),
             interfaces: Vec::new(),
             default_route: false,
             answers: VecDeque::new(),

@@ -144,13 +144,6 @@ impl Services for Lab {
         false
     }
 
-    /// What the story has somebody answer next.
-    fn ask(&self, _question: &str) -> Option<String> {
-        let mut inner = Lab::lock(self);
-        let answers = &mut inner.machine.answers;
-        (!answers.is_empty()).then(|| answers.remove(0))
-    }
-
     fn detach(&self) {}
 
     fn see_it_through(&self) {}

@@ -78,8 +78,6 @@ pub enum Statement {
     InUse(PathBuf),
     /// `service-fails sshd`: rc cannot start it; `service-fails nothing`: it can start all.
     ServiceFails(String),
-    /// `answer yes`: what somebody types at the next question.
-    Answer(String),
     /// `interface em0 up address`: an interface as it is now.
     Interface(Interface),
     /// `default-route yes`

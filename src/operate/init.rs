@@ -218,7 +218,7 @@ fn show(boot: &mut Boot<'_, '_>, order: &Order, wanted: &Wanted) {
 
 /// Asks whoever typed it. False, and said, when nothing is to be done.
 fn asked(boot: &mut Boot<'_, '_>) -> bool {
-    let answer = boot.host.services().ask("nanozfs: init: do this? [y/N] ");
+    let answer = boot.ask("nanozfs: init: do this? [y/N] ");
     let why = match answer.as_deref().map(str::trim) {
         Some("y" | "Y" | "yes") => return true,
         Some(_) => "init: nothing was changed",

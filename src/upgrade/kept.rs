@@ -210,7 +210,7 @@ pub fn prune(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
 /// Asks whoever typed it. False, and said, when nothing is to be destroyed.
 fn agreed(boot: &mut Boot<'_, '_>) -> bool {
     let question = "nanozfs: prune: this cannot be undone. Destroy it? [y/N] ";
-    let answer = boot.host.services().ask(question);
+    let answer = boot.ask(question);
     let why = match answer.as_deref().map(str::trim) {
         Some("y" | "Y" | "yes") => return true,
         Some(_) => "prune: nothing was destroyed",

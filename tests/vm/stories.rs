@@ -129,7 +129,6 @@ impl Play {
                     Some("the services and the network of a guest are real")
                 }
                 Statement::BootArea { .. } => Some("a guest's OS drive is as the maker wrote it"),
-                Statement::Answer(_) => Some("nobody sits at the terminal of a guest"),
                 Statement::Mend => Some("what is broken on a guest stays so"),
                 Statement::Detach(device) if on && device.starts_with("ada") => {
                     Some("AHCI of QEMU cannot lose a disk while the guest runs")

@@ -82,17 +82,6 @@ impl Services for FreeBsd {
         super::rc_pid().is_some_and(process::is_alive)
     }
 
-    fn ask(&self, question: &str) -> Option<String> {
-        let (input, mut output) = (std::io::stdin(), std::io::stderr());
-        if !input.is_terminal() {
-            return None;
-        }
-        write!(output, "{question}").and_then(|()| output.flush()).ok()?;
-        let mut line = String::new();
-        let read = input.lock().read_line(&mut line).ok()?;
-        (read > 0).then_some(line)
-    }
-
     fn detach(&self) {
         for done in [process::detach(), process::heed_requests_to_end()] {
             if let Err(error) = done {

@@ -34,7 +34,15 @@ pub(super) fn one(story: &Story, root: &Path) -> io::Result<Report> {
             }
             let before = lab.copy_to(&then)?;
             before.lock().time_passes(later);
-            let scene = Scene { before: &before, root, words: &words, is_boot, place: &place };
+            let scene = Scene {
+                before: &before,
+                root,
+                words: &words,
+                is_boot,
+                under_rc: is_boot,
+                typed_again: false,
+                place: &place,
+            };
             explore(&scene, &mut report)?;
         }
         if !matches!(statement, Statement::Expect(_))

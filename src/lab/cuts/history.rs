@@ -31,7 +31,15 @@ pub(super) fn one(story: &Story, root: &Path) -> io::Result<Report> {
                 _ => boot_command(),
             };
             let place = format!("{}:{number}", story.file);
-            let scene = Scene { before: &lab, root, words: &words, is_boot, place: &place };
+            let scene = Scene {
+                before: &lab,
+                root,
+                words: &words,
+                is_boot,
+                under_rc: is_boot,
+                typed_again: false,
+                place: &place,
+            };
             if is_boot {
                 // Boots have stories of their own, but for those that take something away.
                 let (_, output) = scene.run(&scene.copy("usual")?, Plan::Nothing);

@@ -64,7 +64,7 @@ pub(super) fn one(story: &Story, root: &Path) -> io::Result<Report> {
                 words: &words,
                 is_boot,
                 under_rc,
-                again: false,
+                typed_again: false,
                 place: &place,
             };
             explore(&scene, &mut report)?;
