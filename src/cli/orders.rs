@@ -37,7 +37,9 @@ impl Task {
                 let json = invocation.option("json").is_some();
                 Task::Status(status::Order { verbose: invocation.verbose, json })
             }
-            _ => Task::Boot,
+            Job::Boot => Task::Boot,
+            // Nothing that was forgotten here may become a boot.
+            _ => return Err(format!("{}: needs no machine", invocation.command.name)),
         })
     }
 
