@@ -59,7 +59,9 @@ impl Task {
                 invocation.option("yes").is_some(),
             )?),
             Job::Resume => Task::Resume { services: invocation.option("services").is_some() },
-            _ => Task::Boot,
+            Job::Boot => Task::Boot,
+            // Nothing that was forgotten here may become a boot.
+            _ => return Err(format!("{}: needs no machine", invocation.command.name)),
         })
     }
 
