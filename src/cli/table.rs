@@ -232,7 +232,7 @@ const BOOT_OPTIONS: &[CommandOption] =
 const RESUME_OPTIONS: &[CommandOption] = &[CommandOption::new(
     "services",
     "",
-    "Restart the services that it concerns, and start jails.",
+    "Restart the services concerned, and start jails.",
 )];
 
 const INIT_OPTIONS: &[CommandOption] = &[

@@ -26,7 +26,7 @@ use crate::upgrade::trial::{self, Started};
 use decide::{Decision, Facts, Refusal};
 use services::Changed;
 
-#[cfg(all(test, feature = "lab"))]
+#[cfg(test)]
 mod tests;
 
 /// Resumes; with `restart`, services read their configuration again, too.

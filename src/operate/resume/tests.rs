@@ -1,3 +1,5 @@
+#![cfg(feature = "lab")]
+
 use std::path::Path;
 
 use crate::host::Host;

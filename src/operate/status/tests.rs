@@ -162,7 +162,7 @@ fn the_verdict_and_the_next_command_follow_from_what_is_now() {
                 f.mounts.as_mut().unwrap().retain(|mount| mount.fstype != "zfs");
             },
             Verdict::NotStarted,
-            "nanozfs resume",
+            "nanozfs boot",
         ),
         (
             "nothing is known",
@@ -289,7 +289,7 @@ fn the_json_has_every_member_of_the_table_and_no_other() {
     let fields: &HashMap<String, JsonValue> = short.get().unwrap();
     let more: BTreeSet<&str> =
         table.into_iter().filter(|name| !fields.contains_key(*name)).collect();
-    assert_eq!(more, BTreeSet::from(["datasets", "disks", "slots", "upgrades"]));
+    assert_eq!(more, BTreeSet::from(["boots", "datasets", "disks", "slots", "upgrades"]));
     assert_eq!(fields["verdict"].get::<String>().unwrap(), "normal");
     assert_eq!(fields["exit"].get::<f64>(), Some(&0.0));
 }

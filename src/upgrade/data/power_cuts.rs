@@ -301,7 +301,7 @@ fn a_restore_ends_in_the_same_place_whatever_happens() {
             (one.used, one.referenced, one.available) = (0, 0, 0);
             one.local.sort();
         }
-        state.snapshots.iter_mut().for_each(|one| one.taken = 0);
+        state.snapshots.iter_mut().for_each(|one| (one.taken, one.used) = (0, 0));
         state.snapshots.sort_by_key(|one| one.full_name());
     }
     assert_eq!(foreseen, restored);

@@ -81,7 +81,9 @@ fn start_b(lab: &Lab) -> Option<Role> {
 /// Everything that is not slot B: what must never change.
 fn rest(state: &State) -> State {
     let mut state = state.clone();
-    state.lines.retain(|name, _| !name.contains("/B ") && !name.starts_with("slot "));
+    // That its file system was mounted when the power went says nothing of what is in it.
+    let of_b = |name: &str| name.contains("/B ") || name.ends_with("/B");
+    state.lines.retain(|name, _| !of_b(name) && !name.starts_with("slot "));
     state
 }
 
