@@ -63,9 +63,13 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     show(boot, &back);
     let rewind = rewind(boot, &source, &named);
     let to = format!("@{}", chosen.name);
+    let paths: Vec<_> = named.0.iter().map(|path| shown(path)).collect();
+    let which = if paths.is_empty() { String::new() } else { format!(": {}", paths.join(", ")) };
+    let note = order.option("message").map(|why| format!("; {why}")).unwrap_or_default();
+    let note = format!("back to {to}{which}{note}");
     if back.lines.is_empty() && rewind.is_empty() {
         boot.console.say(&format!("all is as in {to} already"));
-        return Exit::Nothing;
+        return unrecorded(boot, &mut home, &note);
     }
     if !boot.act {
         let count = save::count(back.lines.len());
@@ -83,12 +87,7 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     // What could not go from /etc has to be known the next time: /cfg still has it.
     rewind.extra.retain(|(path, _)| !stayed.iter().any(|one| one.starts_with(path)));
     let done = rewind.remove(boot) && written && laid;
-    let paths: Vec<_> = named.0.iter().map(|path| shown(path)).collect();
-    let which = if paths.is_empty() { String::new() } else { format!(": {}", paths.join(", ")) };
-    let note = order.option("message").map(|why| format!("; {why}")).unwrap_or_default();
-    let Some(snapshot) = home.record(boot, &format!("back to {to}{which}{note}")) else {
-        return Exit::Failed;
-    };
+    let Some(snapshot) = home.record(boot, &note) else { return Exit::Failed };
     if !done {
         boot.console.say("not all of it is back: the same command again goes on with it");
         return Exit::Failed;
@@ -96,6 +95,17 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     save::step(boot, &home);
     boot.console.say(&format!("back to {to}{which}, as @{}", snapshot.name));
     boot.console.say(RUNNING);
+    Exit::Done
+}
+
+/// Nothing is left to do: what is in `/cfg` gets the record that an earlier revert did not come to.
+fn unrecorded(boot: &mut Boot<'_, '_>, home: &mut Home, note: &str) -> Exit {
+    if !boot.act || !home.is_ahead(boot.host.files()) {
+        return Exit::Nothing;
+    }
+    let Some(snapshot) = home.record(boot, note) else { return Exit::Failed };
+    save::step(boot, home);
+    boot.console.say(&format!("recorded as @{}", snapshot.name));
     Exit::Done
 }
 

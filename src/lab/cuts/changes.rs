@@ -150,7 +150,9 @@ fn difference(one: &State, other: &State) -> Option<String> {
     one.differences(other).into_iter().find(|line| !is_ours(line))
 }
 
-/// It is about the record of a change, or about a snapshot, which only grow in number.
+/// It is about the record of a change, or about a snapshot, which only grow in number; or a file
+/// system was mended.
 fn is_ours(line: &str) -> bool {
-    line.contains(".nanozfs") || line.starts_with("snapshot ")
+    let mended = line.starts_with("volume ") && line.ends_with(" -> gone");
+    line.contains(".nanozfs") || line.starts_with("snapshot ") || mended
 }
