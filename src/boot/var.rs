@@ -22,6 +22,8 @@ const MARKER: &str = ".nanozfs.filling";
 /// Directories that rc(8) needs before it would make them itself: without `var/tmp`, rc.d/tmp
 /// stops at a shell. `empty` is not among them: where it is missing, rc.d/var runs mtree(8).
 const NEEDED: [(&str, u32); 4] = [("tmp", 0o1777), ("run", 0o755), ("db", 0o755), ("log", 0o755)];
+/// What nanozfs itself keeps in `/var`: its log, and the directory of its records.
+const OWN: [&str; 2] = ["log/nanozfs.log", "db/nanozfs"];
 
 /// The helper: mounts `/var` and what belongs on it.
 pub fn step(boot: &mut Boot<'_, '_>, pools: &[KnownPool]) -> (String, ()) {
@@ -229,20 +231,21 @@ fn fill(boot: &mut Boot<'_, '_>, at: &Path, children: &[PathBuf]) -> bool {
     true
 }
 
-/// True when a dataset holds nothing but what a boot makes in any case: directories to mount on,
-/// those that rc needs, the record.
+/// True when a dataset holds nothing but what nanozfs makes in any case: directories to mount on,
+/// those that rc needs, what it writes there itself.
 fn is_bare(boot: &Boot<'_, '_>, at: &Path, below: &Path, children: &[PathBuf]) -> bool {
     let files = boot.host.files();
     let Ok(names) = files.list(at) else { return false };
-    let record = Path::new(super::record::RECORD).strip_prefix(VAR).unwrap_or(Path::new(""));
     let parts = boot.config.var_image.iter().chain(children).map(PathBuf::as_path);
-    let ours: Vec<_> =
-        parts.chain(NEEDED.iter().map(|(name, _)| Path::new(name))).chain([record]).collect();
+    let ours: Vec<_> = parts
+        .chain(NEEDED.iter().map(|(name, _)| Path::new(name)))
+        .chain(OWN.map(Path::new))
+        .collect();
     names.iter().all(|name| {
         let (path, inside) = (at.join(name), below.join(name));
         let leads = ours.iter().any(|own| own.starts_with(&inside));
         name == ".zfs"
-            || inside == record
+            || OWN.iter().any(|own| inside == Path::new(own))
             || leads && files.is_directory(&path) && is_bare(boot, &path, &inside, children)
     })
 }

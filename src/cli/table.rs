@@ -229,11 +229,8 @@ pub const COMMANDS: &[Command] = &[
 
 const BOOT_OPTIONS: &[CommandOption] =
     &[CommandOption::new("clear", "", "Forget the boots that did not come to their end.")];
-const RESUME_OPTIONS: &[CommandOption] = &[CommandOption::new(
-    "services",
-    "",
-    "Restart the services concerned, and start jails.",
-)];
+const RESUME_OPTIONS: &[CommandOption] =
+    &[CommandOption::new("services", "", "Restart the services concerned, and start jails.")];
 
 const INIT_OPTIONS: &[CommandOption] = &[
     CommandOption::new("create", "kind", "Make the pool of these disks: mirror, raidz1, disk."),

@@ -115,13 +115,14 @@ fn look(boot: &mut Boot<'_, '_>, order: &Order, drive: Option<&OsDrive>) -> Opti
             boot.find(Finding::new(Code::E84, what).next(advice));
             return None;
         }
-        (Some(_), Some(_)) => {
+        // A pool of these very disks: an earlier run made it, and was cut off.
+        (Some((_, names)), Some(pool)) if !is_of(boot, pool.guid, names, drive) => {
             let what = format!("pool {}: there already", order.pool);
             let advice = format!("nanozfs init {}", order.pool);
             boot.find(Finding::new(Code::E84, what).next(advice));
             return None;
         }
-        (None, Some(pool)) => {
+        (_, Some(pool)) => {
             let works = matches!(pool.health, Health::Online | Health::Degraded);
             if pool.readonly || !works {
                 let how = if works { "read-only".to_owned() } else { pool.health.to_string() };
@@ -129,6 +130,9 @@ fn look(boot: &mut Boot<'_, '_>, order: &Order, drive: Option<&OsDrive>) -> Opti
                 let advice = format!("zpool status {}", order.pool);
                 boot.find(Finding::new(Code::E84, what).next(advice));
                 return None;
+            }
+            if order.create.is_some() {
+                boot.console.say(&format!("init: pool {} is there, of these disks", order.pool));
             }
             None
         }
@@ -153,6 +157,11 @@ fn look(boot: &mut Boot<'_, '_>, order: &Order, drive: Option<&OsDrive>) -> Opti
             None
         }
     }
+}
+
+/// The imported pool is made of these disks, and of no other.
+fn is_of(boot: &mut Boot<'_, '_>, guid: u64, names: &[String], drive: Option<&OsDrive>) -> bool {
+    osdrive::mesh(boot).is_some_and(|mesh| Survey::new(boot.host, &mesh, drive).is_of(guid, names))
 }
 
 /// A pool that can be made of these disks; why not, as findings.

@@ -60,6 +60,21 @@ impl<'a> Survey<'a> {
             .collect()
     }
 
+    /// The disks of this pool are these, and no other.
+    pub fn is_of(&self, guid: u64, names: &[String]) -> bool {
+        let named = names.iter().map(|name| self.mesh.find(name.trim_start_matches("/dev/")));
+        let Some(named) = named.collect::<Option<Vec<_>>>() else { return false };
+        let members = self.scan.members.iter().filter(|one| one.label.pool_guid == Some(guid));
+        let members: Option<Vec<_>> = members.map(|one| self.mesh.find(&one.provider)).collect();
+        let same = |one: &ProviderId, all: &[ProviderId]| {
+            all.iter().any(|other| self.mesh.same_sectors(*one, *other))
+        };
+        members.is_some_and(|members| {
+            named.iter().all(|one| same(one, &members))
+                && members.iter().all(|one| same(one, &named))
+        })
+    }
+
     /// Looks at each of these; all that are refused are told.
     pub fn examine(&self, names: &[String]) -> Result<Vec<Disk>, Vec<Refused>> {
         let (mut disks, mut refused) = (Vec::new(), Vec::new());
