@@ -1,6 +1,5 @@
 //! Services, network and restart of the real machine.
 
-use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
