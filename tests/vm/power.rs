@@ -18,6 +18,13 @@ const SHUTDOWN: Duration = Duration::from_secs(120);
 const STOPPED: [&str; 4] =
     ["mountroot>", "panic:", "Enter full pathname of shell", "can't load 'kernel'"];
 
+/// Waits until the end of the boot is written down.
+const SETTLED: &str = "\
+for second in $(jot 60); do
+	pgrep -qf 'nanozfs settle' && ! kenv -q nanozfs.guard >/dev/null || break
+	sleep 1
+done";
+
 impl Player<'_> {
     /// Power on, until the shell is there.
     pub(crate) fn boot(&mut self) -> Result<()> {
@@ -122,6 +129,8 @@ impl Player<'_> {
             }
         }
         self.played.boots.push(began.elapsed());
+        // Nobody types that fast. A trial goes on for minutes, and is no reason to wait.
+        self.sh(SETTLED)?;
         let output = nanozfs_lines(&guest.console.text(from));
         self.last = Last { output: output.clone(), ..Last::default() };
         self.played.runs.push(output);
