@@ -181,7 +181,7 @@ impl Words {
             },
             "snapshot" => Statement::Snapshot(std::mem::take(&mut self.plain).into()),
             "destroy" => Statement::Destroy(self.next("a dataset")?),
-            "file" | "dir" | "link" | "fifo" | "device" => self.put(verb)?,
+            "file" | "dir" | "link" | "name" | "fifo" | "device" => self.put(verb)?,
             "remove" => Statement::Remove { place: self.place()?, path: self.path()? },
             "config" => Statement::Config(self.next("a key")?, self.next("a value")?),
             "kenv" => Statement::Kenv(self.next("a name")?, self.next("a value")?),
@@ -350,6 +350,7 @@ impl Words {
             },
             "dir" => (Thing::Directory, 0o755),
             "link" => (Thing::Link(PathBuf::from(self.next("a target")?)), 0o755),
+            "name" => (Thing::Name(PathBuf::from(self.next("a file beside it")?)), 0o644),
             "fifo" => (Thing::Special(FileKind::Fifo), 0o644),
             _ => (Thing::Special(FileKind::Device), 0o600),
         };

@@ -51,7 +51,8 @@ pub enum Statement {
     Property { dataset: String, name: String, value: String },
     /// `snapshot tank/nano/var@daily`: somebody takes snapshots, all at once.
     Snapshot(Vec<String>),
-    /// `file WHERE PATH "content" mode=0600 owner=0:0`, and `dir`, `link`, `fifo`, `device`.
+    /// `file WHERE PATH "content" mode=0600 owner=0:0`, and `dir`, `link`,
+    /// `name`, `fifo`, `device`.
     Put { place: Where, path: PathBuf, thing: Thing, mode: u32, owner: (u32, u32) },
     /// `remove WHERE PATH`
     Remove { place: Where, path: PathBuf },

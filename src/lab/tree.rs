@@ -19,6 +19,8 @@ pub enum Thing {
     Directory,
     /// A link that reads so.
     Link(PathBuf),
+    /// Another name of a file in the same directory.
+    Name(PathBuf),
     /// A fifo, socket or device node.
     Special(FileKind),
 }
@@ -109,6 +111,7 @@ impl Inner {
             Thing::Directory if keep => {}
             Thing::Directory => fs::create_dir(&real)?,
             Thing::Link(target) => symlink(target, &real)?,
+            Thing::Name(other) => fs::hard_link(real.with_file_name(other), &real)?,
             Thing::Special(special) => {
                 kind = Some(*special);
                 fs::write(&real, b"")?;

@@ -150,7 +150,7 @@ pub(crate) fn put(below: &str, path: &Path, thing: &Thing, mode: u32, owner: (u3
     use std::os::unix::ffi::OsStrExt;
     let name = [below.as_bytes(), path.as_os_str().as_bytes()].concat();
     let at = quote(&name);
-    let parent = quote(name.rsplitn(2, |byte| *byte == b'/').last().unwrap_or(b"/"));
+    let parent = quote(parent_of(&name));
     let mut text = format!("mkdir -p {parent}; ");
     let made = match thing {
         Thing::File(content) => match content.first() {
@@ -164,6 +164,10 @@ pub(crate) fn put(below: &str, path: &Path, thing: &Thing, mode: u32, owner: (u3
         Thing::Link(target) => {
             format!("rm -f {at}; ln -s {} {at}", quote(target.as_os_str().as_bytes()))
         }
+        Thing::Name(other) => {
+            let other = [parent_of(&name), other.as_os_str().as_bytes()].join(&b'/');
+            format!("ln -f {} {at}", quote(&other))
+        }
         Thing::Special(nanozfs::host::FileKind::Fifo) => format!("mkfifo {at}"),
         Thing::Special(_) => format!("mknod {at} c 10 200"),
     };
@@ -172,6 +176,10 @@ pub(crate) fn put(below: &str, path: &Path, thing: &Thing, mode: u32, owner: (u3
         let _ = write!(text, "; chown {}:{} {at}; chmod {mode:04o} {at}", owner.0, owner.1);
     }
     text
+}
+
+fn parent_of(name: &[u8]) -> &[u8] {
+    name.rsplitn(2, |byte| *byte == b'/').last().unwrap_or(b"/")
 }
 
 impl Script {

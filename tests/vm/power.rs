@@ -129,11 +129,11 @@ impl Player<'_> {
             }
         }
         self.played.boots.push(began.elapsed());
-        // Nobody types that fast. A trial goes on for minutes, and is no reason to wait.
-        self.sh(SETTLED)?;
         let output = nanozfs_lines(&guest.console.text(from));
         self.last = Last { output: output.clone(), ..Last::default() };
         self.played.runs.push(output);
+        // Nobody types that fast. A trial goes on for minutes, and is no reason to wait.
+        self.sh(SETTLED)?;
         let state = self.sh("kenv -q nanozfs.state")?.output;
         let console = self.guest.as_ref().map(|guest| guest.console.text(from)).unwrap_or_default();
         let other = console.split("nanozfs boot: exit status ").nth(1);

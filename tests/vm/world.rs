@@ -516,7 +516,9 @@ fn put(
             let _ = fs::remove_file(&real);
             symlink(target, &real)?;
         }
-        Thing::Special(_) => bail!("{}: not in the common appliance", path.display()),
+        Thing::Name(_) | Thing::Special(_) => {
+            bail!("{}: not in the common appliance", path.display())
+        }
     }
     attributes.insert(path.to_path_buf(), (owner.0, owner.1, mode));
     Ok(())

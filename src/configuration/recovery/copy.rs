@@ -65,7 +65,7 @@ pub(super) fn live(boot: &Boot<'_, '_>) -> Result<PathBuf> {
         Some(mount) if mount.fstype == "ufs" => {
             let what =
                 format!("{CFG} is {}, not the machine's own: it is in recovery", mount.source);
-            let advice = "zpool status; nanozfs boot; and the same command again";
+            let advice = "zpool status; nanozfs resume; and the same command again";
             Err(Box::new(Finding::new(Code::E96, what).next(advice)))
         }
         Some(mount) => Err(refused(format!("{CFG} is {}, not from ZFS", mount.source))),
