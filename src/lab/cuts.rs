@@ -2,7 +2,7 @@
 //!
 //! For each run of nanozfs in a story the machine is taken as it is before the run, the power is
 //! cut before the first effect, before the second, and so on, each time with unsynced writes lost,
-//! kept and torn, and the machine is booted again. Then it must be as it would be without the cut.
+//! kept and torn where there are any, and the machine is booted again. Then it must be as it would be without the cut.
 //! After two boots in a row that were cut off the machine leaves its pools alone, and must: then it is
 //! told to forget them, and booted once more.
 
@@ -10,6 +10,7 @@ mod changes;
 mod history;
 mod switches;
 
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -159,6 +160,7 @@ pub fn one(story: &Story, root: &Path) -> io::Result<Report> {
                 under_rc,
                 typed_again,
                 place: &place,
+                certain: Cell::new(false),
             };
             report.add(scene.explore()?);
         }
@@ -184,6 +186,8 @@ struct Scene<'a> {
     /// Whoever typed it types it once more after a power cut or an error.
     typed_again: bool,
     place: &'a str,
+    /// When the power went, all was on disk: the other cuts at that effect are the same cut.
+    certain: Cell<bool>,
 }
 
 /// What the run does when nothing goes wrong, and where that leads.
@@ -248,6 +252,9 @@ impl Scene<'_> {
                         cut.name()
                     )),
                 }
+                if self.certain.get() {
+                    break;
+                }
             }
         }
         for number in 1..=usual.effects {
@@ -286,7 +293,12 @@ impl Scene<'_> {
     }
 
     fn run(&self, lab: &Lab, plan: Plan) -> (End, String) {
-        run(lab, self.words, self.under_rc, plan)
+        let is_cut = matches!(plan, Plan::CutAt(_));
+        let ended = run(lab, self.words, self.under_rc, plan);
+        if is_cut {
+            self.certain.set(lab.is_all_on_disk());
+        }
+        ended
     }
 
     /// The power goes, the machine boots: how that ended, and how the machine is then.

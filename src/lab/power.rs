@@ -49,6 +49,12 @@ impl Lab {
         inner.off()
     }
 
+    /// Nothing waits to be written: whenever the power goes now, the same is on the disks.
+    pub fn is_all_on_disk(&self) -> bool {
+        let inner = self.lock();
+        inner.machine.unsynced.is_empty() && inner.machine.pending.is_empty()
+    }
+
     /// An orderly shutdown: everything is written, and no pool is exported, as rc does it.
     ///
     /// # Errors

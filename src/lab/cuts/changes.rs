@@ -42,6 +42,7 @@ pub(super) fn one(story: &Story, root: &Path) -> io::Result<Report> {
                 under_rc: is_boot,
                 typed_again: false,
                 place: &place,
+                certain: Cell::new(false),
             };
             explore(&scene, &mut report)?;
         }
@@ -77,6 +78,9 @@ fn explore(scene: &Scene<'_>, report: &mut Report) -> io::Result<()> {
             match judge(scene, &lab, &end, cut, &ends, &usual)? {
                 None => report.survived += 1,
                 Some(why) => report.failures.push(format!("{place}: {why}")),
+            }
+            if scene.certain.get() {
+                break;
             }
         }
     }

@@ -39,6 +39,7 @@ pub(super) fn one(story: &Story, root: &Path) -> io::Result<Report> {
                 under_rc: is_boot,
                 typed_again: false,
                 place: &place,
+                certain: Cell::new(false),
             };
             if is_boot {
                 // Boots have stories of their own, but for those that take something away.
@@ -107,6 +108,9 @@ fn explore(scene: &Scene<'_>, report: &mut Report) -> io::Result<()> {
                     scene.place,
                     cut.name()
                 )),
+            }
+            if scene.certain.get() {
+                break;
             }
         }
         for (errno, name) in ERRNOS {

@@ -66,6 +66,7 @@ pub(super) fn one(story: &Story, root: &Path) -> io::Result<Report> {
                 under_rc,
                 typed_again: false,
                 place: &place,
+                certain: Cell::new(false),
             };
             explore(&scene, &mut report)?;
         }
@@ -121,6 +122,9 @@ fn explore(scene: &Scene<'_>, report: &mut Report) -> io::Result<()> {
             match judge(&lab, &ends, &kept) {
                 None => report.survived += 1,
                 Some(why) => report.failures.push(format!("{place}: {why}")),
+            }
+            if scene.certain.get() {
+                break;
             }
         }
     }
