@@ -89,13 +89,17 @@ pub(super) fn laid(boot: &mut Boot<'_, '_>, home: &Home) -> Option<super::decide
 }
 
 impl Home {
-    /// The snapshot with this name, as it was typed: with `@`, and with or without the dataset.
+    /// The snapshot with this name, as it was typed: with `@`, and with or without the dataset; or
+    /// with the number that the log shows: `@1` is the oldest, so that a number that was read aloud
+    /// stays right when somebody saves.
     pub(super) fn snapshot(&self, typed: &str) -> Option<&Snapshot> {
         let name = match typed.split_once('@') {
             Some((dataset, name)) if dataset.is_empty() || dataset == self.dataset => name,
             _ => return None,
         };
-        self.snapshots.iter().find(|one| one.name == name)
+        let named = self.snapshots.iter().find(|one| one.name == name);
+        let at = || name.parse::<usize>().ok()?.checked_sub(1);
+        named.or_else(|| self.snapshots.get(at()?))
     }
 
     /// `/cfg` holds something that no snapshot has.

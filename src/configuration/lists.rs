@@ -47,6 +47,8 @@ pub(super) const DEFAULTS: &[LeftOut] = &[
     quiet("/hostid", "belongs to this hardware"),
     quiet("/machine-id", "belongs to this hardware"),
     quiet("/dumpdates", "written by dump"),
+    quiet("/zfs/exports*", "written by zfs"),
+    quiet("/zfs/zpool.cache*", "written by zpool"),
     quiet("*~", "left by an editor"),
     quiet(".*.sw?", "left by an editor"),
     LeftOut { pattern: "/fstab", what: "names the slot of this image", told: true },

@@ -2,7 +2,7 @@
 
 use super::history::{self, WHEN, WHO, WHY};
 use crate::boot::Boot;
-use crate::report::{Code, Exit, Finding};
+use crate::report::{Code, Exit, Finding, WIDTH};
 use crate::upgrade::journal::id_of;
 
 /// Shows them.
@@ -22,7 +22,7 @@ pub(super) fn run(boot: &mut Boot<'_, '_>) -> Exit {
         boot.console.say("nothing was saved yet");
         return Exit::Nothing;
     }
-    for snapshot in home.snapshots.iter().rev() {
+    for (before, snapshot) in home.snapshots.iter().enumerate().rev() {
         let full = snapshot.full_name();
         let note = |name: &str| {
             let found = notes.iter().find(|one| one.dataset == full && one.name == name);
@@ -30,9 +30,10 @@ pub(super) fn run(boot: &mut Boot<'_, '_>) -> Exit {
         };
         let when = note(WHEN).and_then(|when| when.parse().ok()).unwrap_or(snapshot.taken);
         let who = note(WHO).unwrap_or_else(|| "not by cfg save".to_owned());
-        boot.console.entry('*', &format!("@{}  {}  {who}", snapshot.name, iso(when)));
+        let line = format!("@{}  {}  {who}", snapshot.name, iso(when));
+        boot.console.item(before + 1, &line, WIDTH);
         if let Some(why) = note(WHY) {
-            boot.console.entry(' ', &why);
+            boot.console.entry(' ', &format!(" {why}"));
         }
     }
     Exit::Done

@@ -225,7 +225,8 @@ fn digest<'a>(lines: impl Iterator<Item = (&'a String, &'a String)>) -> String {
 /// True for the record of the boot and for what it said, wherever `/var` is.
 fn is_record(shown: &str, path: &Path) -> bool {
     let is_var = shown.ends_with("+var") || shown.ends_with("-var") || shown == "/var";
+    let is_log = shown.ends_with("+var+log") || shown.ends_with("-var+log");
     let log = Path::new(LOG);
     is_var && (path.starts_with(RECORD) || path == log)
-        || shown.ends_with("+var+log") && Some(path.as_os_str()) == log.file_name()
+        || is_log && Some(path.as_os_str()) == log.file_name()
 }

@@ -167,7 +167,8 @@ impl<'a> Player<'a> {
                 return Ok(());
             }
             // rc of a guest does that by itself.
-            Statement::Title(_) | Statement::Tell(_) | Statement::Settle => return Ok(()),
+            Statement::Title(_) | Statement::Tell(_) => return Ok(()),
+            Statement::Wait(time) => std::thread::sleep(*time),
             _ => {}
         }
         if !self.booted {

@@ -128,6 +128,8 @@ impl Play {
                 | Statement::DefaultRoute(_) => {
                     Some("the services and the network of a guest are real")
                 }
+                Statement::Settle => Some("a guest comes to the end of rc by itself"),
+                Statement::Answers(_) => Some("nobody types at a guest"),
                 Statement::BootArea { .. } => Some("a guest's OS drive is as the maker wrote it"),
                 Statement::Mend => Some("what is broken on a guest stays so"),
                 Statement::Detach(device) if on && device.starts_with("ada") => {

@@ -113,7 +113,7 @@ export PATH
 # What nanozfs could change, without its own record.
 state()
 {
-	mount -p
+	mount -p | grep -v /.zfs/snapshot/
 	kenv | grep nanozfs
 	zpool list -H -o name,health
 	zfs get -H -s local -o name,property,value all

@@ -127,7 +127,11 @@ fn on_trial(
     let id = id_of(boot.host.services().now());
     let own = back_to.is_none() && !facts.is_empty();
     let before = match (back_to, own) {
-        (Some(name), _) => name,
+        // By its number in the log, too.
+        (Some(name), _) => match home.snapshot(&format!("@{name}")) {
+            Some(snapshot) => snapshot.name.clone(),
+            None => name,
+        },
         (None, true) => format!("confirm-{id}-before"),
         (None, false) => earlier(boot, home)?,
     };

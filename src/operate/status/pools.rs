@@ -51,9 +51,20 @@ pub(super) fn pools(facts: &Facts) -> (Vec<PoolState>, Vec<Item>) {
 
 /// What is asked of a pool by its name, in the place where each of its disks belongs.
 pub(super) fn places(pool: &FoundPool) -> BTreeMap<u64, String> {
+    disks(pool).map(|disk| (disk.guid, disk.place)).collect()
+}
+
+/// All disks of a pool, as if each of them were missing.
+fn disks(pool: &FoundPool) -> impl Iterator<Item = Missing> {
     let mut bare = pool.clone();
     bare.devices.clear();
-    bare.assess().missing.into_iter().map(|disk| (disk.guid, disk.place)).collect()
+    bare.assess().missing.into_iter()
+}
+
+/// The name by which zpool(8) knows a disk of a pool: that of its last place, wherever it is now.
+fn known_as(pool: &FoundPool, guid: u64) -> Option<String> {
+    let path = disks(pool).find(|disk| disk.guid == guid)?.path?;
+    Some(path.strip_prefix("/dev/").unwrap_or(&path).to_owned())
 }
 
 struct Told<'a> {
@@ -149,7 +160,7 @@ impl Told<'_> {
             let place = places.get(guid).map_or("a disk", String::as_str);
             let disk = disk_name(&device.provider, device.serial.as_deref());
             let line = format!("{disk} is here, but pool {} does not use it: {place}.", found.name);
-            (line, device.provider.clone())
+            (line, known_as(found, *guid).unwrap_or_else(|| device.provider.clone()))
         })
         .collect()
     }
