@@ -5,6 +5,7 @@
 #       JOBS=n                      guests at the same time; as many as there are cores
 #       SEED=n                      the random moments of an earlier run once more
 #   make vmbench FREEBSD_ROOT=DIR   the figures of tests/vm/RESULTS.md, in one guest after another
+#       FIGURES=kind                only these: boot, upgrade or operator
 #   make freebsd-root RELEASE=14.3  gets such a root from FreeBSD's mirror
 
 .PHONY: vmtest vmbench freebsd-root
@@ -13,7 +14,7 @@ vmtest:
 	@STORY='$(STORY)' JOBS='$(JOBS)' CARGO='$(CARGO)' tests/vm/run '$(FREEBSD_ROOT)'
 
 vmbench:
-	@STORY=--figures CARGO='$(CARGO)' tests/vm/run '$(FREEBSD_ROOT)'
+	@FIGURES='$(FIGURES)'; STORY=--figures$${FIGURES:+-$$FIGURES} CARGO='$(CARGO)' tests/vm/run '$(FREEBSD_ROOT)'
 
 freebsd-root:
 	@tests/vm/freebsd-root '$(RELEASE)'

@@ -11,6 +11,7 @@ mod disk;
 mod drives;
 mod expect;
 mod figures;
+mod figures_operator;
 mod figures_upgrade;
 mod maker;
 mod player;
@@ -64,14 +65,14 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        [root, executable, "--figures", ..] => site(root, executable)
-            .and_then(|site| figures::all(&site).and_then(|()| figures_upgrade::all(&site)))
-            .map(|()| true),
+        [root, executable, which, ..] if which.starts_with("--figures") => {
+            site(root, executable).and_then(|site| measure(&site, which)).map(|()| true)
+        }
         [root, executable] => all(root, executable, "all", ""),
         [root, executable, which] => all(root, executable, which, ""),
         [root, executable, which, jobs] => all(root, executable, which, jobs),
         _ => {
-            eprintln!("usage: nanozfs-vm ROOT EXECUTABLE [STORY|all|--figures [JOBS]]");
+            eprintln!("usage: nanozfs-vm ROOT EXECUTABLE [STORY|all|--figures[-KIND] [JOBS]]");
             return ExitCode::from(64);
         }
     };
@@ -83,6 +84,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The figures, all of them or those of one kind: `--figures-upgrade`.
+fn measure(site: &Site, which: &str) -> Result<()> {
+    let kinds: [(&str, fn(&Site) -> Result<()>); 3] = [
+        ("--figures-boot", figures::all),
+        ("--figures-upgrade", figures_upgrade::all),
+        ("--figures-operator", figures_operator::all),
+    ];
+    if which != "--figures" && !kinds.iter().any(|(kind, _)| *kind == which) {
+        bail!("no figures are called {which}");
+    }
+    let meant = kinds.iter().filter(|(kind, _)| kind.starts_with(which));
+    meant.map(|(_, measure)| measure(site)).collect()
 }
 
 /// The images, made unless they are there.

@@ -168,7 +168,10 @@ impl<'a> Player<'a> {
             }
             // rc of a guest does that by itself.
             Statement::Title(_) | Statement::Tell(_) => return Ok(()),
-            Statement::Wait(time) => std::thread::sleep(*time),
+            Statement::Wait(time) => {
+                std::thread::sleep(*time);
+                return Ok(());
+            }
             _ => {}
         }
         if !self.booted {
