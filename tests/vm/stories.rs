@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use nanozfs::lab::statement::Statement;
+use nanozfs::lab::statement::{DiskTrouble, Statement};
 use nanozfs::lab::{Failure, Target, story};
 
 /// A line of a story for the guest.
@@ -127,6 +127,11 @@ impl Play {
                 | Statement::Interface(_)
                 | Statement::DefaultRoute(_) => {
                     Some("the services and the network of a guest are real")
+                }
+                Statement::DiskFault { trouble, .. }
+                    if !matches!(trouble, DiskTrouble::Lasting(_)) =>
+                {
+                    Some("a guest's file systems are damaged by stories of its own")
                 }
                 Statement::Settle => Some("a guest comes to the end of rc by itself"),
                 Statement::Answers(_) => Some("nobody types at a guest"),

@@ -18,9 +18,34 @@ pub fn name(runner: &dyn Runner, provider: &str, name: &str) -> Result<()> {
 }
 
 /// Checks it and changes nothing; an error when anything is wrong with it.
+///
+/// fsck_ffs(8) finds damage, answers each of its own questions with no, and exits with 0 all the
+/// same: it is the answers that tell.
 pub fn check(runner: &dyn Runner, provider: &str) -> Result<()> {
     let device = format!("/dev/{provider}");
-    run(runner, &Command::new("/sbin/fsck_ffs", CHECK_LIMIT).args(["-n", &device])).map(drop)
+    let command = Command::new("/sbin/fsck_ffs", CHECK_LIMIT).args(["-n", &device]);
+    let output = run(runner, &command)?;
+    match damage(&output) {
+        None => Ok(()),
+        Some(what) => Err(Error::new(Kind::Refused, command.argv(), what)),
+    }
+}
+
+/// What fsck_ffs(8) would have put right: what it says before the first question that it answers with
+/// no. A journal that is not used is no damage.
+fn damage(text: &str) -> Option<String> {
+    let mut said = "";
+    for line in text.lines().map(str::trim) {
+        match line.strip_suffix("? no") {
+            Some("USE JOURNAL") => {}
+            Some(question) if said.is_empty() => return Some(question.to_owned()),
+            Some(_) => return Some(said.to_owned()),
+            None if line.is_empty() || line.starts_with("UNEXPECTED ") => {}
+            None if line.starts_with("** ") => said = "",
+            None => said = line,
+        }
+    }
+    None
 }
 
 /// Puts right what a crash leaves, and asks nobody; an error when it is not in order afterwards.
@@ -65,6 +90,23 @@ mod tests {
         name(&replay, "ada0s2a", "nanos2a").unwrap();
         check(&replay, "ada0s2a").unwrap();
         assert_eq!(check(&replay, "ada0s1a").unwrap_err().why, "CANNOT READ BLK: 128");
+    }
+
+    #[test]
+    fn damage_is_told_by_the_answers_and_not_by_the_exit_code() {
+        let text = "** /dev/ada0s2a (NO WRITE)\n** Phase 1 - Check Blocks and Sizes\n\
+                    USE JOURNAL? no\n\n\
+                    UNKNOWN FILE TYPE I=5\nUNEXPECTED SOFT UPDATE INCONSISTENCY\n\nCLEAR? no\n\n\
+                    ** Phase 2 - Check Pathnames\nSALVAGE? no\n\n3 files, 9 used\n";
+        let clean = "** Phase 1 - Check Blocks and Sizes\n3 files, 9 used, 5 free\n";
+        let replay = Replay::new().answer("fsck_ffs -n /dev/ada0s2a", text, "", 0).answer(
+            "fsck_ffs -n /dev/ada0p3",
+            clean,
+            "",
+            0,
+        );
+        assert_eq!(check(&replay, "ada0s2a").unwrap_err().why, "UNKNOWN FILE TYPE I=5");
+        check(&replay, "ada0p3").unwrap();
     }
 
     #[test]
