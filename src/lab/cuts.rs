@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::play::{End, Player, boot_command, run, settle_command};
 use super::state::State;
@@ -115,54 +116,95 @@ pub fn all(stories: &[Story], root: &Path) -> io::Result<Report> {
     Ok(report)
 }
 
+/// How the runs of a story are judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Boots,
+    Status,
+    Switches,
+    History,
+    Changes,
+    TypedAgain,
+}
+
+impl Kind {
+    fn of(name: &str) -> Kind {
+        match name.chars().next() {
+            Some(SWITCHES) => Kind::Switches,
+            Some(STATUS) => Kind::Status,
+            Some(HISTORY) => Kind::History,
+            Some(CHANGES) => Kind::Changes,
+            Some(TYPED_AGAIN) => Kind::TypedAgain,
+            _ => Kind::Boots,
+        }
+    }
+
+    /// What of nanozfs a line of the story runs, and how much later.
+    fn run(self, lab: &Lab, statement: &Statement) -> Option<(Vec<String>, Duration)> {
+        let none = Duration::ZERO;
+        match statement {
+            Statement::Run(words) => {
+                let elsewhere = self == Kind::Status && !words.iter().any(|one| one == "status");
+                (!elsewhere).then(|| (words.clone(), none))
+            }
+            _ if self == Kind::Status => None,
+            Statement::Boot => Some((boot_command(), none)),
+            Statement::Settle => Some((settle_command(), none)),
+            // What was left in the background.
+            Statement::Wait(time) if self == Kind::Changes => {
+                lab.lock().due(*time).map(|words| (words, *time))
+            }
+            _ => None,
+        }
+    }
+
+    fn explore(self, scene: &Scene<'_>, report: &mut Report) -> io::Result<()> {
+        match self {
+            Kind::Switches => switches::explore(scene, report),
+            Kind::History => history::explore(scene, report),
+            Kind::Changes => changes::explore(scene, report),
+            Kind::Boots | Kind::Status | Kind::TypedAgain => {
+                report.add(scene.explore()?);
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Cuts and fails its way through one story.
 ///
 /// # Errors
 ///
 /// When the directory cannot be used.
 pub fn one(story: &Story, root: &Path) -> io::Result<Report> {
-    if story.name.starts_with(SWITCHES) {
-        return switches::one(story, root);
-    }
-    if story.name.starts_with(HISTORY) {
-        return history::one(story, root);
-    }
-    if story.name.starts_with(CHANGES) {
-        return changes::one(story, root);
-    }
+    let kind = Kind::of(&story.name);
     let mut report = Report::default();
     let lab = Lab::create(&root.join("story"))?;
     let mut player = Player::new(&lab);
     for (number, statement) in &story.lines {
-        let is_told_elsewhere = story.name.starts_with(STATUS)
-            && !matches!(statement, Statement::Run(words) if words.iter().any(|one| one == "status"));
-        if statement.is_run() && !is_told_elsewhere {
-            let words = match statement {
-                Statement::Run(words) => words.clone(),
-                Statement::Settle => settle_command(),
-                _ => boot_command(),
-            };
+        if let Some((words, later)) = kind.run(&lab, statement) {
+            let is_boot = matches!(statement, Statement::Boot);
+            let under_rc = is_boot || matches!(statement, Statement::Settle);
             if matches!(statement, Statement::Run(_)) {
                 lab.rc_ends();
             }
-            let is_boot = matches!(statement, Statement::Boot);
             if is_boot && !lab.lock().machine.on {
                 lab.power_on()?;
             }
             let place = format!("{}:{number}", story.file);
-            let under_rc = !matches!(statement, Statement::Run(_));
-            let typed_again = !is_boot && story.name.starts_with(TYPED_AGAIN);
+            let before = fresh(&lab, &root.join("before"))?;
+            before.lock().time_passes(later);
             let scene = Scene {
-                before: &lab,
+                before: &before,
                 root,
                 words: &words,
                 is_boot,
                 under_rc,
-                typed_again,
+                typed_again: kind == Kind::TypedAgain && !is_boot,
                 place: &place,
                 certain: Cell::new(false),
             };
-            report.add(scene.explore()?);
+            kind.explore(&scene, &mut report)?;
         }
         // What a story expects is another test's business.
         if !matches!(statement, Statement::Expect(_))
@@ -174,6 +216,14 @@ pub fn one(story: &Story, root: &Path) -> io::Result<Report> {
     std::fs::remove_dir_all(root)?;
     report.failures.truncate(TOLD);
     Ok(report)
+}
+
+/// The same machine once more, in this directory alone.
+fn fresh(lab: &Lab, root: &Path) -> io::Result<Lab> {
+    if root.exists() {
+        std::fs::remove_dir_all(root)?;
+    }
+    lab.copy_to(root)
 }
 
 /// One run of nanozfs, on a machine that waits for it.
@@ -273,11 +323,7 @@ impl Scene<'_> {
 
     /// The same machine once more.
     fn copy(&self, name: &str) -> io::Result<Lab> {
-        let root = self.root.join(name);
-        if root.exists() {
-            std::fs::remove_dir_all(&root)?;
-        }
-        let lab = self.before.copy_to(&root)?;
+        let lab = fresh(self.before, &self.root.join(name))?;
         // What happened before this run happened long before it.
         lab.lock().lose(Cut::Kept)?;
         Ok(lab)

@@ -227,10 +227,3 @@ pub enum Expect {
     /// `silent "text"`: the last run did not say it.
     Silent(String),
 }
-
-impl Statement {
-    /// True when nanozfs runs.
-    pub(crate) fn is_run(&self) -> bool {
-        matches!(self, Statement::Boot | Statement::Settle | Statement::Run(_))
-    }
-}

@@ -3,62 +3,9 @@
 //! without the cut. Where files are only on their way, typing the same again leads to the latter.
 
 use super::*;
-use std::time::Duration;
-
-/// Cuts and fails its way through the runs of one story, those in the background included.
-///
-/// # Errors
-///
-/// When the directory cannot be used.
-pub(super) fn one(story: &Story, root: &Path) -> io::Result<Report> {
-    let mut report = Report::default();
-    let lab = Lab::create(&root.join("story"))?;
-    let mut player = Player::new(&lab);
-    for (number, statement) in &story.lines {
-        let none = Duration::ZERO;
-        let run = match statement {
-            Statement::Run(words) => Some((words.clone(), none)),
-            Statement::Boot => Some((boot_command(), none)),
-            Statement::Wait(time) => lab.lock().due(*time).map(|words| (words, *time)),
-            _ => None,
-        };
-        if let Some((words, later)) = run {
-            let is_boot = matches!(statement, Statement::Boot);
-            if is_boot && !lab.lock().machine.on {
-                lab.power_on()?;
-            }
-            let place = format!("{}:{number}", story.file);
-            let then = root.join("then");
-            if then.exists() {
-                std::fs::remove_dir_all(&then)?;
-            }
-            let before = lab.copy_to(&then)?;
-            before.lock().time_passes(later);
-            let scene = Scene {
-                before: &before,
-                root,
-                words: &words,
-                is_boot,
-                under_rc: is_boot,
-                typed_again: false,
-                place: &place,
-                certain: Cell::new(false),
-            };
-            explore(&scene, &mut report)?;
-        }
-        if !matches!(statement, Statement::Expect(_))
-            && let Err(error) = player.perform(statement)
-        {
-            report.failures.push(format!("{}:{number}: {error}", story.file));
-        }
-    }
-    std::fs::remove_dir_all(root)?;
-    report.failures.truncate(TOLD);
-    Ok(report)
-}
 
 /// Every cut and every error in one run.
-fn explore(scene: &Scene<'_>, report: &mut Report) -> io::Result<()> {
+pub(super) fn explore(scene: &Scene<'_>, report: &mut Report) -> io::Result<()> {
     let usual = match scene.usual()? {
         Ok(usual) => usual,
         Err(why) => {

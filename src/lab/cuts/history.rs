@@ -11,57 +11,6 @@ use crate::host::Host;
 /// The dataset whose history it is.
 const CFG: &str = "tank/nano/cfg";
 
-/// Cuts and fails its way through the commands of one story.
-///
-/// # Errors
-///
-/// When the directory cannot be used.
-pub(super) fn one(story: &Story, root: &Path) -> io::Result<Report> {
-    let mut report = Report::default();
-    let lab = Lab::create(&root.join("story"))?;
-    let mut player = Player::new(&lab);
-    for (number, statement) in &story.lines {
-        if statement.is_run() {
-            let is_boot = matches!(statement, Statement::Boot);
-            if is_boot && !lab.lock().machine.on {
-                lab.power_on()?;
-            }
-            let words = match statement {
-                Statement::Run(words) => words.clone(),
-                _ => boot_command(),
-            };
-            let place = format!("{}:{number}", story.file);
-            let scene = Scene {
-                before: &lab,
-                root,
-                words: &words,
-                is_boot,
-                under_rc: is_boot,
-                typed_again: false,
-                place: &place,
-                certain: Cell::new(false),
-            };
-            if is_boot {
-                // Boots have stories of their own, but for those that take something away.
-                let (_, output) = scene.run(&scene.copy("usual")?, Plan::Nothing);
-                if output.contains(" removed,") {
-                    report.add(scene.explore()?);
-                }
-            } else {
-                explore(&scene, &mut report)?;
-            }
-        }
-        if !matches!(statement, Statement::Expect(_))
-            && let Err(error) = player.perform(statement)
-        {
-            report.failures.push(format!("{}:{number}: {error}", story.file));
-        }
-    }
-    std::fs::remove_dir_all(root)?;
-    report.failures.truncate(TOLD);
-    Ok(report)
-}
-
 /// What a machine has that counts: `/cfg`, `/etc`, the snapshots that there were.
 struct World {
     cfg: State,
@@ -80,7 +29,15 @@ fn world(lab: &Lab) -> io::Result<World> {
 }
 
 /// Every cut and every error in one command.
-fn explore(scene: &Scene<'_>, report: &mut Report) -> io::Result<()> {
+pub(super) fn explore(scene: &Scene<'_>, report: &mut Report) -> io::Result<()> {
+    if scene.is_boot {
+        // Boots have stories of their own, but for those that take something away.
+        let (_, output) = scene.run(&scene.copy("usual")?, Plan::Nothing);
+        if output.contains(" removed,") {
+            report.add(scene.explore()?);
+        }
+        return Ok(());
+    }
     let before = world(&scene.copy("usual")?)?;
     let lab = scene.copy("usual")?;
     let (end, _) = scene.run(&lab, Plan::Nothing);

@@ -32,57 +32,8 @@ struct World {
     data: Vec<Option<String>>,
 }
 
-/// Cuts and fails its way through the runs of one story.
-///
-/// # Errors
-///
-/// When the directory cannot be used.
-pub(super) fn one(story: &Story, root: &Path) -> io::Result<Report> {
-    let mut report = Report::default();
-    let lab = Lab::create(&root.join("story"))?;
-    let mut player = Player::new(&lab);
-    for (number, statement) in &story.lines {
-        let words = match statement {
-            Statement::Run(words) => Some(words.clone()),
-            Statement::Boot => Some(boot_command()),
-            Statement::Settle => Some(settle_command()),
-            _ => None,
-        };
-        if let Some(words) = words {
-            let is_boot = matches!(statement, Statement::Boot);
-            let under_rc = !matches!(statement, Statement::Run(_));
-            if !under_rc {
-                lab.rc_ends();
-            }
-            if is_boot && !lab.lock().machine.on {
-                lab.power_on()?;
-            }
-            let place = format!("{}:{number}", story.file);
-            let scene = Scene {
-                before: &lab,
-                root,
-                words: &words,
-                is_boot,
-                under_rc,
-                typed_again: false,
-                place: &place,
-                certain: Cell::new(false),
-            };
-            explore(&scene, &mut report)?;
-        }
-        if !matches!(statement, Statement::Expect(_))
-            && let Err(error) = player.perform(statement)
-        {
-            report.failures.push(format!("{}:{number}: {error}", story.file));
-        }
-    }
-    std::fs::remove_dir_all(root)?;
-    report.failures.truncate(TOLD);
-    Ok(report)
-}
-
 /// Every cut and every error in one run.
-fn explore(scene: &Scene<'_>, report: &mut Report) -> io::Result<()> {
+pub(super) fn explore(scene: &Scene<'_>, report: &mut Report) -> io::Result<()> {
     let lab = scene.copy("usual")?;
     let mut kept = snapshots(&lab);
     let (end, _) = scene.run(&lab, Plan::Nothing);
@@ -189,11 +140,7 @@ fn hang(
 
 /// The same machine after a boot that was cut off at its end: a trial that was is not kept.
 fn interrupted(scene: &Scene<'_>, lab: &Lab) -> io::Result<Lab> {
-    let root = scene.root.join("interrupted");
-    if root.exists() {
-        std::fs::remove_dir_all(&root)?;
-    }
-    let cut = lab.copy_to(&root)?;
+    let cut = fresh(lab, &scene.root.join("interrupted"))?;
     cut.power_on()?;
     run(&cut, &boot_command(), true, Plan::Nothing);
     cut.power_cut(Cut::Kept)?;
@@ -208,20 +155,14 @@ fn second_cuts(
     (ends, kept): (&[World], &BTreeSet<String>),
     report: &mut Report,
 ) -> io::Result<()> {
-    let again = |name: &str| -> io::Result<Lab> {
-        let root = scene.root.join(name);
-        if root.exists() {
-            std::fs::remove_dir_all(&root)?;
-        }
-        cut.copy_to(&root)
-    };
-    let lab = again("second")?;
+    let again = || fresh(cut, &scene.root.join("second"));
+    let lab = again()?;
     lab.power_on()?;
     run(&lab, &boot_command(), true, Plan::Nothing);
     let effects = lab.effects().len();
     for second in (1 + number % STRIDE..=effects).step_by(STRIDE) {
         report.cuts += 1;
-        let lab = again("second")?;
+        let lab = again()?;
         lab.power_on()?;
         let (end, _) = run(&lab, &boot_command(), true, Plan::CutAt(second as u64));
         let how = Cut::OF_DRIVES.get(second % Cut::OF_DRIVES.len()).copied().unwrap_or(Cut::Lost);
