@@ -1,6 +1,7 @@
 //! The real machine: FreeBSD.
 
 mod drives;
+mod held;
 mod inventory;
 mod services;
 mod snapshots;
@@ -106,25 +107,6 @@ impl FreeBsd {
             || "it has not said which".to_owned(),
             |holder| holder.words(self.uptime()),
         )
-    }
-}
-
-/// A directory that is open.
-struct OpenDirectory(File);
-
-impl HeldDirectory for OpenDirectory {
-    /// nullfs(5) takes a path, and the kernel looks it up from the working directory: that is how a
-    /// directory is named to which no path from `/` leads any more.
-    fn show(&self, part: &Path, at: &Path, read_only: bool) -> Result<()> {
-        let told = |what: &str, error: nix::Error| Error::io(what, &io::Error::from(error));
-        nix::unistd::fchdir(&self.0).map_err(|error| told("go to a directory", error))?;
-        let from = match part.as_os_str().is_empty() {
-            true => ".".to_owned(),
-            false => part.display().to_string(),
-        };
-        let mounted = sys::mount::nmount("nullfs", &from, at, read_only, &[]);
-        nix::unistd::chdir("/").map_err(|error| told("go to /", error))?;
-        mounted.map_err(|error| failed(&error))
     }
 }
 
@@ -288,10 +270,7 @@ impl Host for FreeBsd {
     }
 
     fn hold(&self, directory: &Path) -> Result<Box<dyn HeldDirectory + '_>> {
-        let open = File::open(directory);
-        let open =
-            open.map_err(|error| Error::io(format!("open {}", directory.display()), &error))?;
-        Ok(Box::new(OpenDirectory(open)))
+        held::OpenDirectory::open(directory).map(|held| Box::new(held) as _)
     }
 
     fn create_pool(&self, pool: &NewPool) -> Result<()> {

@@ -201,7 +201,8 @@ fn settled(
 /// collected.
 fn exchange_var(boot: &mut Boot<'_, '_>, known: &[KnownPool]) -> Option<String> {
     let host = boot.host;
-    let held = match memory::is_memory(boot) {
+    let memory = memory::is_memory(boot);
+    let held = match memory && boot.act {
         false => None,
         true => match host.hold(Path::new(VAR)) {
             Ok(held) => Some(held),
@@ -211,7 +212,7 @@ fn exchange_var(boot: &mut Boot<'_, '_>, known: &[KnownPool]) -> Option<String> 
             }
         },
     };
-    if held.is_some() {
+    if held.is_some() || memory && !boot.act {
         boot.cover_memory();
     }
     boot.helper(Helper::Var, |boot| var::step(boot, known));

@@ -86,9 +86,12 @@ fn main() -> ExitCode {
     }
 }
 
+/// Measures one kind of figures, and prints them.
+type Measure = fn(&Site) -> Result<()>;
+
 /// The figures, all of them or those of one kind: `--figures-upgrade`.
 fn measure(site: &Site, which: &str) -> Result<()> {
-    let kinds: [(&str, fn(&Site) -> Result<()>); 3] = [
+    let kinds: [(&str, Measure); 3] = [
         ("--figures-boot", figures::all),
         ("--figures-upgrade", figures_upgrade::all),
         ("--figures-operator", figures_operator::all),
@@ -96,8 +99,8 @@ fn measure(site: &Site, which: &str) -> Result<()> {
     if which != "--figures" && !kinds.iter().any(|(kind, _)| *kind == which) {
         bail!("no figures are called {which}");
     }
-    let meant = kinds.iter().filter(|(kind, _)| kind.starts_with(which));
-    meant.map(|(_, measure)| measure(site)).collect()
+    let mut meant = kinds.iter().filter(|(kind, _)| kind.starts_with(which));
+    meant.try_for_each(|(_, measure)| measure(site))
 }
 
 /// The images, made unless they are there.
