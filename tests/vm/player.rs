@@ -264,8 +264,12 @@ impl<'a> Player<'a> {
                 other => bail!("{device}: {other:?} is for the lab only"),
             },
             Statement::InUse(path) => {
-                let file = quote(format!("{}/in-use", path.display()).as_bytes());
-                let line = format!("sleep 100000 > {file} 2>/dev/null </dev/null & :");
+                // Where it can: with a file open.
+                let line = format!(
+                    "( cd {}; if : >in-use; then exec sleep 100000 3>in-use; fi; \
+                     exec sleep 100000 ) >/dev/null 2>&1 </dev/null & :",
+                    quote(path.as_os_str().as_encoded_bytes())
+                );
                 self.sh(&line)?;
             }
             Statement::Detach(device) => {
