@@ -6,6 +6,9 @@ use crate::format::zfs::Dataset;
 use crate::format::zpool::Pool;
 use crate::report::{Code, Finding};
 
+/// Below the parent: what was put aside, and is kept.
+pub const KEPT: &str = "kept";
+
 /// A known pool that is imported, and what it holds of the layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownPool {
@@ -31,6 +34,17 @@ impl KnownPool {
         let prefix = format!("{}/{parent}/{part}/", self.name);
         self.datasets.iter().filter(move |dataset| dataset.name.starts_with(&prefix))
     }
+}
+
+/// The dataset that a way back to earlier data put aside for this part of the layout below `root`, when
+/// the part itself is missing: it was not brought back yet.
+pub fn aside<'a>(datasets: &'a [Dataset], root: &str, part: &str) -> Option<&'a Dataset> {
+    let (kept, own) = (format!("{root}/{KEPT}/"), format!("{root}/{part}"));
+    if datasets.iter().any(|dataset| dataset.name == own) {
+        return None;
+    }
+    let of_part = |name: &str| name.ends_with(&format!("-{part}")) && !name.contains('/');
+    datasets.iter().find(|one| one.name.strip_prefix(&kept).is_some_and(of_part))
 }
 
 /// The pool that `/cfg` and `/var` come from: the first, in the order of the configuration, that

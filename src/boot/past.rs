@@ -6,14 +6,15 @@
 //! system. A record that cannot be read or written never stops a boot, and never causes a recovery.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use super::osdrive::{self, OsDrive};
 use super::{Boot, record};
 use crate::config::KENV;
 use crate::format::boots::{self, Boots, End, Found, Letter};
-use crate::format::ufs;
-use crate::host::{Host, Kind, why};
+use crate::format::{conf, ufs};
+use crate::host::{Files, Host, Kind, why};
 use crate::report::{Code, Exit, Finding, Mode};
 
 /// The kernel environment variable by which the end of a boot knows its beginning: when it was, in
@@ -21,6 +22,19 @@ use crate::report::{Code, Exit, Finding, Mode};
 pub const BOOT: &str = "nanozfs.boot";
 /// The word in it.
 const IMPORTED: &str = "imported";
+/// The word behind it when its end is in the record already.
+const ENDED: &str = "ended";
+/// Where rc(8) reads what is looked at here.
+const RC_CONF: [&str; 4] = [
+    "/etc/rc.conf",
+    "/etc/rc.conf.local",
+    "/etc/rc.conf.d/securelevel",
+    "/etc/rc.conf.d/nanozfs_settle",
+];
+/// Longer ones are not read.
+const RC_CONF_LIMIT: u64 = 1 << 20;
+/// From this securelevel(7) on, disks cannot be opened to be written to.
+const READ_ONLY_DISKS: i32 = 2;
 /// Why nothing is written there.
 const FOREIGN: &str = "other bytes are in the record's place";
 /// Bytes that belong to the record, whatever a sector is: all zeroes, or a record and zeroes.
@@ -135,10 +149,40 @@ pub(super) fn leave_word(boot: &mut Boot<'_, '_>) {
         return;
     }
     let imported = if boot.past.imported { format!(" {IMPORTED}") } else { String::new() };
-    let value = format!("{}{imported}", boot.past.began);
+    let mut value = format!("{}{imported}", boot.past.began);
+    if let (Some(why_not), Some(drive)) = (never_ends(boot.host.files()), boot.past.drive.clone()) {
+        boot.console.detail(&format!("boot: it counts as ended now: {why_not}"));
+        let end = End { mode: letter(Some(boot.mode())), seconds: seconds(boot.host) };
+        let (began, imported) = (boot.past.began, boot.past.imported);
+        let finish = &mut |past: &mut Boots| past.finish(began, end, imported);
+        match look_and_change(boot.host, &drive, finish) {
+            Ok(()) => value = format!("{began} {ENDED}"),
+            Err(error) => not_counted(boot, &why(&error)),
+        }
+    }
     if let Err(error) = boot.host.set_kenv(BOOT, &value) {
         boot.console.detail(&error.to_string());
     }
+}
+
+/// Why the end of rc(8) could not be written down: the kernel lets nobody write to disks any more
+/// (securelevel(7)), or the script that does it is switched off. A machine that reaches its end like
+/// that every day must not be taken for one that crashes.
+fn never_ends(files: &dyn Files) -> Option<&'static str> {
+    let text = RC_CONF.iter().filter_map(|path| files.read(Path::new(path), RC_CONF_LIMIT).ok());
+    let text: Vec<u8> = text.collect::<Vec<_>>().join(&b'\n');
+    let conf = conf::parse(&String::from_utf8_lossy(&text));
+    let value = |name: &str| {
+        let last = conf.assignments.iter().rev().find(|one| one.key == name);
+        last.map_or("", |one| one.value.as_str()).to_ascii_lowercase()
+    };
+    let is_on = |word: &str| matches!(word, "yes" | "true" | "on" | "1");
+    let level = value("kern_securelevel").parse::<i32>();
+    if is_on(&value("kern_securelevel_enable")) && level.is_ok_and(|it| it >= READ_ONLY_DISKS) {
+        return Some("rc.conf: kern_securelevel");
+    }
+    let settle = value("nanozfs_settle_enable");
+    (!settle.is_empty() && !is_on(&settle)).then_some("rc.conf: nanozfs_settle_enable")
 }
 
 /// When the boot of this machine began, and whether it imported pools, as
@@ -154,17 +198,26 @@ pub(super) fn word(host: &dyn Host) -> Option<(i64, bool)> {
 pub fn finish(boot: &mut Boot<'_, '_>) {
     let host = boot.host;
     let Some((began, imported)) = word(host) else { return };
+    if host.kenv(BOOT).is_some_and(|value| value.ends_with(ENDED)) {
+        return;
+    }
     let Some(drive) = osdrive::look(boot) else { return };
     let mode = host.kenv(record::STATE);
     let mode = Mode::ALL.into_iter().find(|one| Some(one.name()) == mode.as_deref());
-    let seconds = u32::try_from(host.uptime().as_secs()).unwrap_or(u32::MAX);
-    let end = End { mode: letter(mode), seconds };
+    let end = End { mode: letter(mode), seconds: seconds(host) };
     let lock = locked(host);
     let done = look_and_change(host, &drive, &mut |past| past.finish(began, end, imported));
     drop(lock);
     if let Err(error) = done {
-        boot.console.detail(&format!("settle: the record of the last boots: {}", why(&error)));
+        let place = drive.recovery_copy().unwrap_or(&drive.disk);
+        let what = format!("{place}: {}: this boot counts as one without an end", why(&error));
+        boot.find(Finding::new(Code::E16, what).next("nanozfs boot --clear"));
     }
+}
+
+/// How long the machine runs.
+fn seconds(host: &dyn Host) -> u32 {
+    u32::try_from(host.uptime().as_secs()).unwrap_or(u32::MAX)
 }
 
 /// `nanozfs boot --clear`: forgets the boots that did not come to their end, so that the next boot

@@ -52,7 +52,7 @@ fn from_zfs(boot: &mut Boot<'_, '_>, pools: &[KnownPool]) -> Option<String> {
     let holder = layout::holder(pools, &parent)?;
     let Some(top) = holder.dataset(&parent, "var") else {
         let what = format!("{} holds {parent}/cfg, but no {parent}/var", holder.name);
-        let advice = format!("nanozfs init {}; nanozfs resume", holder.name);
+        let advice = missing(holder, &parent);
         boot.find(Finding::new(Code::E40, what).next(advice));
         return None;
     };
@@ -89,6 +89,15 @@ fn from_zfs(boot: &mut Boot<'_, '_>, pools: &[KnownPool]) -> Option<String> {
         line.push_str("; filled from the image");
     }
     Some(line)
+}
+
+/// What to type where a pool holds `cfg` and no `var`: one that was put aside is not to be replaced by
+/// an empty one.
+pub fn missing(pool: &KnownPool, parent: &str) -> String {
+    match layout::aside(&pool.datasets, &format!("{}/{parent}", pool.name), "var") {
+        Some(_) => "nanozfs upgrade status; reboot".to_owned(),
+        None => format!("nanozfs init {}; nanozfs resume", pool.name),
+    }
 }
 
 /// The places, relative to `/var`, at which children are to be mounted.

@@ -68,15 +68,14 @@ impl Task {
     /// No other nanozfs may be at work meanwhile.
     pub(super) fn is_alone(&self) -> bool {
         match self {
-            Task::Boot | Task::Clear | Task::Helper(_) | Task::Resume { .. } | Task::Init(_) => {
-                true
-            }
+            Task::Boot | Task::Clear | Task::Helper(_) | Task::Resume { .. } => true,
             // They wait for minutes, and take the lock by themselves when there is something to
             // write.
             Task::Settle | Task::Guard(_) => false,
             // It changes nothing.
             Task::Status(_) => false,
-            // These take the lock by themselves, too: one waits for its turn, one for an answer.
+            // These take the lock by themselves, too: they wait for their turn, or for an answer.
+            Task::Init(_) => false,
             Task::Upgrade(order) => {
                 order.acts() && !matches!(order.verb, Some(Verb::Commit | Verb::Prune))
             }

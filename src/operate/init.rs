@@ -13,7 +13,7 @@ use crate::boot::cfg::CFG;
 use crate::boot::osdrive::{self, OsDrive};
 use crate::boot::{Action, Boot};
 use crate::format::zpool::Health;
-use crate::host::{Error, NewPool, mounted_at};
+use crate::host::{Error, Kind, NewPool, mounted_at};
 use crate::report::{Code, Exit, Finding, Mode};
 
 use disks::{Disk, Survey};
@@ -84,16 +84,31 @@ pub fn run(boot: &mut Boot<'_, '_>, order: &Order, found: Vec<Finding>) -> Exit 
         return Exit::Done;
     }
     show(boot, order, &wanted);
-    if boot.act && !order.yes && !asked(boot) {
+    if !boot.act {
+        return done(act(boot, &wanted));
+    }
+    if !order.yes && !asked(boot) {
         return Exit::Nothing;
     }
-    if !act(boot, &wanted) {
-        return Exit::Failed;
-    }
-    if boot.act {
+    // Nobody waits for an answer with the lock: others may have to take something back meanwhile.
+    let lock = match boot.host.lock() {
+        Err(error) if error.kind == Kind::Busy => {
+            boot.find(Finding::busy(&error));
+            return Exit::Busy;
+        }
+        lock => lock,
+    };
+    let wanted = if order.yes { Some(wanted) } else { look(boot, order, drive.as_ref()) };
+    let made = wanted.is_some_and(|wanted| act(boot, &wanted));
+    if made {
         close(boot, order);
     }
-    Exit::Done
+    drop(lock);
+    done(made)
+}
+
+fn done(made: bool) -> Exit {
+    if made { Exit::Done } else { Exit::Failed }
 }
 
 /// What is there, and what is missing. What is in the way is a finding.
@@ -143,7 +158,13 @@ fn look(boot: &mut Boot<'_, '_>, order: &Order, drive: Option<&OsDrive>) -> Opti
         None => boot.host.datasets(&order.pool),
     };
     let plan = match datasets {
-        Ok(datasets) => layout::plan(&root, &datasets),
+        Ok(datasets) => {
+            if let Some(what) = layout::under_way(&root, &datasets) {
+                boot.find(Finding::new(Code::E84, what).next("nanozfs upgrade status; reboot"));
+                return None;
+            }
+            layout::plan(&root, &datasets)
+        }
         Err(error) => {
             boot.find(Finding::failed(Code::E84, &format!("pool {}", order.pool), &error));
             return None;

@@ -138,6 +138,10 @@ fn go(boot: &mut Boot<'_, '_>, started: Option<Started>, restart: bool, began: D
         boot.console.say("resume: there is no /cfg from ZFS yet: /var is left as it is");
         return close(boot, began);
     }
+    if boot.act {
+        // Half of it would leave a /var that shows neither what runs nor what was collected.
+        boot.host.services().see_it_through();
+    }
     let collected = exchange_var(boot, &known);
     boot.helper(Helper::EtcLocal, etclocal::step);
     record::keep(boot, boot.host.uptime().saturating_sub(began));

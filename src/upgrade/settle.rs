@@ -37,7 +37,11 @@ pub fn run(boot: &mut Boot<'_, '_>) -> Exit {
         let problems: Vec<Check> =
             checks.into_iter().filter(|check| check.problem.is_some()).collect();
         if problems.is_empty() {
-            return keep(boot);
+            // Somebody else's command is no reason to lose the new system.
+            if await_lock(boot, deadline) {
+                return keep(boot);
+            }
+            return give_up(boot, &slot, &told);
         }
         if problems != told {
             tell(boot, &slot, &problems);
@@ -48,6 +52,20 @@ pub fn run(boot: &mut Boot<'_, '_>) -> Exit {
         }
         let left = deadline.saturating_sub(boot.host.uptime());
         boot.host.services().sleep(AGAIN.min(left).max(Duration::from_millis(1)));
+    }
+}
+
+/// Waits until no other nanozfs is at work. False when the deadline came first.
+fn await_lock(boot: &Boot<'_, '_>, deadline: Duration) -> bool {
+    loop {
+        match boot.host.lock() {
+            Err(error) if error.kind == Kind::Busy => {}
+            _ => return true,
+        }
+        if boot.host.uptime() >= deadline {
+            return false;
+        }
+        boot.host.services().sleep(Duration::from_secs(1));
     }
 }
 

@@ -26,18 +26,28 @@ impl OpenDirectory {
     /// Makes a directory in it, and mounts it there.
     pub(super) fn open(directory: &Path) -> Result<OpenDirectory> {
         let at = directory.join(HELD);
-        let told =
-            |what: &str, error: &io::Error| Error::io(format!("{what} {}", at.display()), error);
-        match std::fs::create_dir(&at) {
+        let told = |what: &str, at: &Path, error: &io::Error| {
+            Error::io(format!("{what} {}", at.display()), error)
+        };
+        let at = match std::fs::create_dir(&at) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(told("make", &error));
+                // A full file system has this all the same, and it is covered in a moment.
+                let spare = directory.join("tmp");
+                if !spare.is_dir() {
+                    return Err(told("make", &at, &error));
+                }
+                spare
             }
-            _ => {}
-        }
+            _ => at,
+        };
         let from = directory.display().to_string();
-        sys::mount::nmount("nullfs", &from, &at, false, &[]).map_err(|error| failed(&error))?;
+        // An earlier one that was cut off has left it mounted.
+        let mounted = sys::mount::list().unwrap_or_default();
+        if !mounted.iter().any(|one| Path::new(&one.on) == at && one.fstype == "nullfs") {
+            sys::mount::nmount("nullfs", &from, &at, false, &[]).map_err(|error| failed(&error))?;
+        }
         let mut held = OpenDirectory { root: None, at: at.clone(), shown: Cell::new(false) };
-        held.root = Some(File::open(&at).map_err(|error| told("open", &error))?);
+        held.root = Some(File::open(&at).map_err(|error| told("open", &at, &error))?);
         Ok(held)
     }
 }

@@ -36,9 +36,10 @@ pub fn check(runner: &dyn Runner, provider: &str) -> Result<()> {
 fn damage(text: &str) -> Option<String> {
     let mut said = "";
     for line in text.lines().map(str::trim) {
-        match line.strip_suffix("? no") {
+        // It goes on after sectors that cannot be read.
+        match line.strip_suffix("? no").or(line.strip_suffix("CONTINUE? yes")) {
             Some("USE JOURNAL") => {}
-            Some(question) if said.is_empty() => return Some(question.to_owned()),
+            Some(_) if said.is_empty() => return Some(line.to_owned()),
             Some(_) => return Some(said.to_owned()),
             None if line.is_empty() || line.starts_with("UNEXPECTED ") => {}
             None if line.starts_with("** ") => said = "",
@@ -98,6 +99,8 @@ mod tests {
                     USE JOURNAL? no\n\n\
                     UNKNOWN FILE TYPE I=5\nUNEXPECTED SOFT UPDATE INCONSISTENCY\n\nCLEAR? no\n\n\
                     ** Phase 2 - Check Pathnames\nSALVAGE? no\n\n3 files, 9 used\n";
+        let unread = "** Phase 1 - Check Blocks and Sizes\n\nCANNOT READ BLK: 128\n\
+                      UNEXPECTED SOFT UPDATE INCONSISTENCY\n\nCONTINUE? yes\n\n3 files\n";
         let clean = "** Phase 1 - Check Blocks and Sizes\n3 files, 9 used, 5 free\n";
         let replay = Replay::new().answer("fsck_ffs -n /dev/ada0s2a", text, "", 0).answer(
             "fsck_ffs -n /dev/ada0p3",
@@ -106,6 +109,8 @@ mod tests {
             0,
         );
         assert_eq!(check(&replay, "ada0s2a").unwrap_err().why, "UNKNOWN FILE TYPE I=5");
+        let replay = replay.answer("fsck_ffs -n /dev/ada0s1a", unread, "", 0);
+        assert_eq!(check(&replay, "ada0s1a").unwrap_err().why, "CANNOT READ BLK: 128");
         check(&replay, "ada0p3").unwrap();
     }
 

@@ -6,7 +6,9 @@
 
 use std::fmt;
 
+use crate::boot::layout::aside;
 use crate::format::zfs::{CanMount, Dataset, Mountpoint};
+use crate::upgrade::journal::Journal;
 
 /// What a part is called until it is whole.
 const NEW: &str = ".nanozfs-new";
@@ -53,6 +55,22 @@ impl fmt::Display for Step {
             Step::Rename { from, to } => write!(f, "rename {from} to {to}"),
         }
     }
+}
+
+/// Why this is no time for a new layout: a switch between slots is under way, or data that it put
+/// aside are not back. An empty part in their place would be taken for them.
+pub fn under_way(root: &str, datasets: &[Dataset]) -> Option<String> {
+    let parent = datasets.iter().find(|dataset| dataset.name == root)?;
+    let journal = parent.upgrade.as_deref().map(Journal::parse);
+    match journal {
+        Some(Err(error)) => return Some(format!("{root}: its record of upgrades: {error}")),
+        Some(Ok(journal)) if journal.switch.is_some() => {
+            return Some(format!("{root}: an upgrade is under way"));
+        }
+        _ => {}
+    }
+    let aside = ["cfg", "var"].iter().find_map(|part| aside(datasets, root, part))?;
+    Some(format!("{} was put aside, and is not back", aside.name))
 }
 
 /// A part of the layout.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::host::Services;
 
-/// As long as one service may take.
-pub const LIMIT: Duration = Duration::from_secs(60);
+/// As long as one service may take: a database that is interrupted in the middle of its own stop stays
+/// down.
+pub const LIMIT: Duration = Duration::from_secs(600);
 
 /// Daemons of the base system that read `/etc` or have files open in `/var`. Everything else that
 /// rc enables is done at a boot and not again: above all the network, which an operator may be

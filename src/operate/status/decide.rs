@@ -175,10 +175,7 @@ impl Draft<'_> {
                 (Code::E34, Some(format!("zfs load-key {}; {RESUME}", one.name)))
             }
             Some((_, Some(_))) => (Code::E42, Some(RESUME.to_owned())),
-            Some((pool, None)) => {
-                let create = "zfs create -o canmount=noauto -o mountpoint=/var";
-                (Code::E40, Some(format!("{create} {}/{parent}/var; reboot", pool.name)))
-            }
+            Some((pool, None)) => (Code::E40, Some(var::missing(pool, parent))),
             None => (Code::E42, None),
         };
         let advice = advice.filter(|_| cfg_is_ours);

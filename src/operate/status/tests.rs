@@ -93,7 +93,7 @@ fn the_verdict_and_the_next_command_follow_from_what_is_now() {
                 f.layouts[0].datasets.retain(|one| !one.name.starts_with("tank/nano/var"));
             },
             Verdict::Degraded,
-            "zfs create -o canmount=noauto -o mountpoint=/var tank/nano/var; reboot",
+            "nanozfs init tank; nanozfs resume",
         ),
         (
             "the pool stopped",
