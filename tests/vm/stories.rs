@@ -133,6 +133,7 @@ impl Play {
                 {
                     Some("a guest's file systems are damaged by stories of its own")
                 }
+                Statement::Dataset { .. } if on => Some("the maker makes datasets, before a boot"),
                 Statement::Settle => Some("a guest comes to the end of rc by itself"),
                 Statement::Answers(_) => Some("nobody types at a guest"),
                 Statement::BootArea { .. } => Some("a guest's OS drive is as the maker wrote it"),
