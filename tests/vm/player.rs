@@ -266,7 +266,7 @@ impl<'a> Player<'a> {
             Statement::InUse(path) => {
                 // Where it can: with a file open.
                 let line = format!(
-                    "( cd {}; if : >in-use; then exec sleep 100000 3>in-use; fi; \
+                    "( cd {}; if ( : >in-use ); then exec sleep 100000 3>in-use; fi; \
                      exec sleep 100000 ) >/dev/null 2>&1 </dev/null & :",
                     quote(path.as_os_str().as_encoded_bytes())
                 );
