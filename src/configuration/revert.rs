@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use super::back::{Back, From};
 use super::command::Order;
 use super::history::{self, Home};
-use super::look::{Trees, look};
+use super::look::{Fact, Trees, look};
 use super::names::{Named, shown};
 use super::plan::Plan;
 use super::{act, lists, save};
@@ -67,7 +67,12 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     let which = if paths.is_empty() { String::new() } else { format!(": {}", paths.join(", ")) };
     let note = order.option("message").map(|why| format!("; {why}")).unwrap_or_default();
     let note = format!("back to {to}{which}{note}");
+    let complete = back.refused.is_empty();
     if back.lines.is_empty() && rewind.is_empty() {
+        if !complete {
+            boot.console.say(&format!("all else is as in {to} already"));
+            return Exit::Failed;
+        }
         boot.console.say(&format!("all is as in {to} already"));
         return unrecorded(boot, &mut home, &note);
     }
@@ -90,6 +95,11 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     let Some(snapshot) = home.record(boot, &note) else { return Exit::Failed };
     if !done {
         boot.console.say("not all of it is back: the same command again goes on with it");
+        return Exit::Failed;
+    }
+    if !complete {
+        let name = &snapshot.name;
+        boot.console.say(&format!("back to {to}{which} but for what is named above, as @{name}"));
         return Exit::Failed;
     }
     save::step(boot, &home);
@@ -139,7 +149,7 @@ fn show(boot: &mut Boot<'_, '_>, back: &Back) {
     for (path, sign) in &back.lines {
         boot.console.entry(*sign, &shown(path));
     }
-    act::tell(boot, Code::E95, "stays as it is", &back.refused);
+    act::tell(boot, Code::E95, "not brought back", &back.refused);
 }
 
 /// Saves what is in `/etc` and not saved yet, with a snapshot. True when all of it is kept.
@@ -162,7 +172,12 @@ fn rewind(boot: &Boot<'_, '_>, source: &Path, named: &Named) -> Rewind {
         leads || named.means(&change.path)
     });
     let trees = Trees { etc: cfg.to_owned(), cfg: source.to_owned(), image: Vec::new() };
-    let there = look(files, &trees, named).facts.into_iter().rev();
+    let there = look(files, &trees, named).facts;
+    let clashes = there.iter().filter(|fact| fact.is_clash()).map(|fact| fact.path.clone());
+    let clashes: Vec<PathBuf> = clashes.collect();
+    // A directory that stays keeps what is in it.
+    let stays = |fact: &Fact| clashes.iter().any(|path| fact.path.starts_with(path));
+    let there = there.into_iter().rev().filter(|fact| !stays(fact));
     let extra = there.filter(|fact| fact.cfg.is_none() && named.means(&fact.path));
     let extra = extra.filter_map(|fact| Some((fact.path, fact.etc?.kind))).collect();
     let (now, _) = lists::deleted(files, cfg);
