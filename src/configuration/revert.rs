@@ -57,7 +57,9 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
         boot.find(Finding::new(Code::E93, format!("{CFG} has no snapshot {typed}")));
         return Exit::Failed;
     };
-    let Some((unsaved, _)) = save::plan(boot, &home, &named, false) else { return Exit::Failed };
+    let Some((unsaved, looked)) = save::plan(boot, &home, &named, false) else {
+        return Exit::Failed;
+    };
     let source = history::directory(&chosen);
     let Some(back) = Back::find(boot, &source, &named, true) else { return Exit::Failed };
     show(boot, &back);
@@ -74,7 +76,7 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
             return Exit::Failed;
         }
         boot.console.say(&format!("all is as in {to} already"));
-        return unrecorded(boot, &mut home, &note);
+        return unrecorded(boot, &mut home, &named, &note);
     }
     if !boot.act {
         let count = save::count(back.lines.len());
@@ -102,19 +104,21 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
         boot.console.say(&format!("back to {to}{which} but for what is named above, as @{name}"));
         return Exit::Failed;
     }
-    save::step(boot, &home);
+    if looked && unsaved.refused.is_empty() {
+        save::step(boot, &home, &named);
+    }
     boot.console.say(&format!("back to {to}{which}, as @{}", snapshot.name));
     boot.console.say(RUNNING);
     Exit::Done
 }
 
 /// Nothing is left to do: what is in `/cfg` gets the record that an earlier revert did not come to.
-fn unrecorded(boot: &mut Boot<'_, '_>, home: &mut Home, note: &str) -> Exit {
+fn unrecorded(boot: &mut Boot<'_, '_>, home: &mut Home, named: &Named, note: &str) -> Exit {
     if !boot.act || !home.is_ahead(boot.host.files()) {
         return Exit::Nothing;
     }
     let Some(snapshot) = home.record(boot, note) else { return Exit::Failed };
-    save::step(boot, home);
+    save::step(boot, home, named);
     boot.console.say(&format!("recorded as @{}", snapshot.name));
     Exit::Done
 }
