@@ -9,6 +9,7 @@ use crate::boot::cfg::CFG;
 use crate::boot::{Boot, overlay};
 use crate::configuration::history::{self, Home};
 use crate::configuration::mirror::Difference;
+use crate::configuration::names::shown;
 use crate::host::why;
 use crate::report::{Code, Exit, Finding, Impact};
 use crate::upgrade::journal::id_of;
@@ -124,6 +125,10 @@ fn on_trial(
     facts: &stage::Facts,
 ) -> Result<Exit, Box<Finding>> {
     let dataset = home.dataset.as_str();
+    // What cannot go there could not come back either.
+    if let Some(why) = facts.refused() {
+        return Err(refused(format!("/cfg: {why}: nothing was applied")));
+    }
     let id = id_of(boot.host.services().now());
     let own = back_to.is_none() && !facts.is_empty();
     let before = match (back_to, own) {
@@ -140,6 +145,14 @@ fn on_trial(
             Finding::new(Code::E93, format!("{dataset} has no snapshot @{before}"))
                 .next("nanozfs cfg log"),
         ));
+    }
+    if !own {
+        let way_back = undo::snapshot(&before);
+        let way_back = Difference::find(boot.host.files(), &Content, &way_back, Path::new(CFG));
+        if let Some((path, why)) = way_back.refused.first().or(way_back.failed.first()) {
+            let what = format!("@{before}: {}: {why}: nothing was applied", shown(path));
+            return Err(refused(what));
+        }
     }
     let mut record = Record {
         applied: format!("confirm-{id}"),
@@ -216,7 +229,7 @@ fn prepare(
         Ok(()) => snapshot(boot, &record.before, "before apply: as it is in /etc"),
         Err(why) => Err(refused(format!("the state of before: {why}: nothing was applied"))),
     };
-    let back = undo::unprepare(boot, record);
+    let back = undo::unprepare(boot, record, true);
     staged?;
     back.map_err(|why| {
         let finding = refused(format!("/cfg is not as it was: {why}: nothing was applied"));

@@ -83,7 +83,7 @@ pub(crate) fn before_laying(boot: &mut Boot<'_, '_>) -> PathBuf {
             undo::undo(boot, &record, "it was not confirmed before the machine restarted")
         }
         State::Preparing => {
-            if let Err(why) = undo::unprepare(boot, &record) {
+            if let Err(why) = undo::unprepare(boot, &record, false) {
                 let what = format!("the change of {} is not whole in /cfg: {why}", record.id);
                 let finding = Finding::new(Code::E88, what);
                 boot.find(finding.detail("etc", format!("is laid from @{}", record.applied)));

@@ -61,14 +61,15 @@ fn write(boot: &mut Boot<'_, '_>, name: &str, cfg: &Path, at: &Path) -> Result<V
         boot.console.detail(&format!("{} is on the {name}", shown(&change.path)));
     }
     boot.changed(done.written.len() + done.removed);
-    let line = match (done.written.len(), done.removed, done.failed.len()) {
+    let failed: Vec<_> = done.failed.iter().chain(&done.refused).collect();
+    let line = match (done.written.len(), done.removed, failed.len()) {
         (0, 0, 0) => format!("{name}: already as /cfg, in {same} files"),
         (written, removed, _) => {
             format!("{name}: {written} written, {removed} removed, {same} unchanged")
         }
     };
     boot.console.say(&line);
-    Ok(done.failed.iter().map(|(path, why)| format!("{}: {why}", shown(path))).collect())
+    Ok(failed.into_iter().map(|(path, why)| format!("{}: {why}", shown(path))).collect())
 }
 
 /// Says which of the files are in `/etc` in a state that `/cfg` does not have: what the machine
