@@ -86,6 +86,16 @@ impl Difference {
         self.changes.is_empty() && self.gone.is_empty() && self.leftovers.is_empty()
     }
 
+    /// What making the target like the source changes, times left out: `+` new, `M` changed, `-`
+    /// gone.
+    pub(super) fn lines(&self, files: &dyn Files, target: &Path) -> Vec<(char, &Path)> {
+        let there = |path: &Path| matches!(files.find(&target.join(path)), Ok(Some(_)));
+        let changes = self.changes.iter().filter(|change| !is_of_time(files, change, target));
+        let changes = changes.map(|change| change.path.as_path());
+        let changes = changes.map(|path| (if there(path) { 'M' } else { '+' }, path));
+        changes.chain(self.gone.iter().map(|path| ('-', path.as_path()))).collect()
+    }
+
     /// Looks for what only the target has.
     fn surplus(
         &mut self,
@@ -162,6 +172,13 @@ impl Difference {
         }
         done
     }
+}
+
+/// A change sets nothing but the time.
+pub(super) fn is_of_time(files: &dyn Files, change: &Change, target: &Path) -> bool {
+    let What::Attributes(wanted) = &change.what else { return false };
+    let there = files.stat(&target.join(&change.path));
+    there.is_ok_and(|there| there.attributes.same_owner_and_mode(wanted))
 }
 
 /// One is a directory, and the other something else.

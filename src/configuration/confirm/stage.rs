@@ -13,6 +13,7 @@ use crate::boot::cfg::CFG;
 use crate::boot::tree::{self, Change, Existing, What};
 use crate::boot::{Boot, action::megabytes};
 use crate::configuration::lists;
+use crate::configuration::mirror::is_of_time;
 use crate::configuration::names::shown;
 use crate::host::{Files, mount_of, why};
 
@@ -34,9 +35,10 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Nothing.
-    pub(super) fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.hidden.is_empty()
+    /// Nothing but times: `/etc` has the change already.
+    pub(super) fn is_nothing(&self, files: &dyn Files) -> bool {
+        let time = |change: &Change| is_of_time(files, change, Path::new(ETC));
+        self.changes.iter().all(time) && self.hidden.is_empty()
     }
 
     /// The first of what cannot be laid, with why.
