@@ -170,6 +170,11 @@ impl Difference {
                 Err(error) => done.failed.push((path, why(&error))),
             }
         }
+        // What has a flag of chflags(1) on it stays, however often it is tried.
+        let held = why(&io::Error::from_raw_os_error(libc::EPERM));
+        let (held, failed) = done.failed.into_iter().partition(|(_, why)| *why == held);
+        done.failed = failed;
+        done.refused.extend::<Vec<_>>(held);
         done
     }
 }

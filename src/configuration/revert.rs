@@ -71,12 +71,10 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     let note = format!("back to {to}{which}{note}");
     let complete = back.refused.is_empty();
     if back.lines.is_empty() && rewind.is_empty() {
-        if !complete {
-            boot.console.say(&format!("all else is as in {to} already"));
-            return Exit::Failed;
-        }
-        boot.console.say(&format!("all is as in {to} already"));
-        return unrecorded(boot, &mut home, &named, &note);
+        let all = if complete { "all" } else { "all else" };
+        boot.console.say(&format!("{all} is as in {to} already"));
+        let exit = unrecorded(boot, &mut home, complete.then_some(&named), &note);
+        return if complete { exit } else { Exit::Failed };
     }
     if !boot.act {
         let count = save::count(back.lines.len());
@@ -113,12 +111,15 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
 }
 
 /// Nothing is left to do: what is in `/cfg` gets the record that an earlier revert did not come to.
-fn unrecorded(boot: &mut Boot<'_, '_>, home: &mut Home, named: &Named, note: &str) -> Exit {
+/// `done`: what was named, all of which is back.
+fn unrecorded(boot: &mut Boot<'_, '_>, home: &mut Home, done: Option<&Named>, note: &str) -> Exit {
     if !boot.act || !home.is_ahead(boot.host.files()) {
         return Exit::Nothing;
     }
     let Some(snapshot) = home.record(boot, note) else { return Exit::Failed };
-    save::step(boot, home, named);
+    if let Some(named) = done {
+        save::step(boot, home, named);
+    }
     boot.console.say(&format!("recorded as @{}", snapshot.name));
     Exit::Done
 }
