@@ -86,6 +86,11 @@ impl Difference {
         self.changes.is_empty() && self.gone.is_empty() && self.leftovers.is_empty()
     }
 
+    /// Nothing is to be done, and nothing is unknown.
+    pub(super) fn is_surely_empty(&self) -> bool {
+        self.is_empty() && self.failed.is_empty()
+    }
+
     /// What making the target like the source changes, times left out: `+` new, `M` changed, `-`
     /// gone.
     pub(super) fn lines(&self, files: &dyn Files, target: &Path) -> Vec<(char, &Path)> {

@@ -81,7 +81,7 @@ fn back(
     let (files, cfg) = (boot.host.files(), Path::new(CFG));
     let on_top = Difference::find(files, &Content, &snapshot(&record.applied), cfg);
     let way_back = Difference::find(files, &Content, before, cfg);
-    if !on_top.is_empty() && !way_back.is_empty() {
+    if !on_top.is_surely_empty() && !way_back.is_empty() {
         keep(boot, record)?;
     }
     let done = way_back.mirror(boot.host.files(), before, cfg);
@@ -100,7 +100,8 @@ fn keep(boot: &mut Boot<'_, '_>, record: &Record) -> Result<(), String> {
         count += 1;
     }
     let last = count.checked_sub(1).map(|at| snapshot(&later(record, at)));
-    let has = |last: PathBuf| Difference::find(files, &Content, &last, Path::new(CFG)).is_empty();
+    let has =
+        |last: PathBuf| Difference::find(files, &Content, &last, Path::new(CFG)).is_surely_empty();
     if last.is_some_and(has) {
         return Ok(());
     }
@@ -203,7 +204,7 @@ pub(super) fn unprepare(
         let found = Difference::find(files, &Content, &applied, cfg);
         let before = snapshot(&record.before);
         let is_before = files.is_directory(&before)
-            && Difference::find(files, &Content, &before, cfg).is_empty();
+            && Difference::find(files, &Content, &before, cfg).is_surely_empty();
         if !kept && !found.is_empty() && !is_before {
             keep(boot, record)?;
         }
