@@ -89,6 +89,14 @@ fn aim(fact: &Fact, about: About) -> Aim {
 }
 
 impl Back {
+    /// What was named is below a directory that is none on one of the sides.
+    fn below(&mut self, top: &Fact, fact: &Fact, named: &Named) {
+        let told = self.refused.last().is_some_and(|(path, _)| *path == top.path);
+        if !told && named.means(&fact.path) && !named.means(&top.path) {
+            self.refused.push((top.path.clone(), "is of another kind in /etc".to_owned()));
+        }
+    }
+
     /// Looks what has to be done in `/etc`, so that it is as with the `/cfg` at `source`. `kept`:
     /// what was named is kept before it goes.
     pub(super) fn find(
@@ -107,8 +115,17 @@ impl Back {
             return None;
         }
         let mut back = Back::default();
-        for fact in look.facts.iter().filter(|fact| named.means(&fact.path)) {
+        let mut clash: Option<&Fact> = None;
+        for fact in &look.facts {
             let path = &fact.path;
+            if let Some(top) = clash.filter(|top| path.starts_with(&top.path)) {
+                back.below(top, fact, named);
+                continue;
+            }
+            clash = Some(fact).filter(|fact| fact.is_clash());
+            if !named.means(path) {
+                continue;
+            }
             let in_cfg =
                 fact.cfg.is_some() || matches!(files.find(&Path::new(CFG).join(path)), Ok(Some(_)));
             let exact = named.0.contains(path);
@@ -128,6 +145,8 @@ impl Back {
                     continue;
                 }
                 Aim::Gone => {
+                    // It goes with all that is in it.
+                    clash = None;
                     let kind = fact.etc.map_or(FileKind::File, |stat| stat.kind);
                     back.gone.push((path.clone(), kind));
                     back.lines.insert(path.clone(), '-');

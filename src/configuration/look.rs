@@ -94,7 +94,7 @@ impl Look {
         let mut of_trees = Vec::new();
         for tree in [&trees.etc, &trees.cfg].into_iter().chain(&trees.image) {
             let place = tree.join(directory);
-            let names = match directory.as_os_str().is_empty() || files.is_directory(&place) {
+            let names = match is_inside(files, tree, directory) {
                 true => files.list(&place)?.into_iter().filter(meant).collect(),
                 false => Vec::new(),
             };
@@ -135,6 +135,26 @@ impl Look {
         }
         Ok(())
     }
+}
+
+impl Fact {
+    /// It is a directory on one side and something else on another. What is below it cannot be
+    /// told apart from what is gone: it is neither written, nor removed, nor hidden.
+    pub(super) fn is_clash(&self) -> bool {
+        let directory = |stat: &Stat| stat.kind == FileKind::Directory;
+        let image = self.image.map(|(stat, _)| stat);
+        match &self.etc {
+            None => false,
+            Some(etc) if directory(etc) => self.cfg.or(image).is_some_and(|one| !directory(&one)),
+            Some(_) => [self.cfg, image].iter().flatten().any(directory),
+        }
+    }
+}
+
+/// It is a directory of the tree itself; what a link leads to is another tree.
+fn is_inside(files: &dyn Files, tree: &Path, directory: &Path) -> bool {
+    let mut above = directory.ancestors().filter(|one| !one.as_os_str().is_empty());
+    above.all(|one| files.is_directory(&tree.join(one)))
 }
 
 /// How two files differ; what they hold is read only where it has to be.

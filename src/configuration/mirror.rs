@@ -30,8 +30,11 @@ pub(super) struct Difference {
     pub(super) leftovers: Vec<PathBuf>,
     /// Files, links and directories that are the same.
     pub(super) same: usize,
-    /// What cannot be compared or taken over, and why.
+    /// What cannot be compared, and why.
     pub(super) failed: Vec<(PathBuf, String)>,
+    /// What is never taken over, and why: no file, or a directory on one side only. It stays on both
+    /// sides as it is, with all that is in it.
+    pub(super) refused: Vec<(PathBuf, String)>,
 }
 
 /// What came of making the trees alike.
@@ -43,6 +46,8 @@ pub(super) struct Mirrored {
     pub(super) removed: usize,
     /// What could not be done, and why; what was there is there still.
     pub(super) failed: Vec<(PathBuf, String)>,
+    /// What is never done, and why: doing it again helps nothing.
+    pub(super) refused: Vec<(PathBuf, String)>,
 }
 
 impl Difference {
@@ -58,8 +63,11 @@ impl Difference {
         let mut found = Difference { same: comparison.same, ..Difference::default() };
         let refused = comparison.refused.into_iter();
         let refused = refused.map(|(path, kind)| (path, format!("it is a {}", kind.name())));
-        found.failed.extend(comparison.failed.into_iter().chain(refused));
-        found.failed.retain(|(path, _)| scope.holds(path) || path.as_os_str().is_empty());
+        let meant = |(path, _): &(PathBuf, String)| scope.holds(path) || path == Path::new("");
+        let failed = comparison.failed.into_iter().filter(meant);
+        (found.refused, found.failed) =
+            failed.partition(|(path, _)| is_clash(files, &source.join(path), &target.join(path)));
+        found.refused.extend(refused.filter(meant));
         // A directory on the way is needed for what is in it only.
         let held = comparison.changes.iter().map(|change| &change.path);
         let held: Vec<_> = held.filter(|path| scope.holds(path)).cloned().collect();
@@ -76,6 +84,21 @@ impl Difference {
     /// Nothing is to be done.
     pub(super) fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.gone.is_empty() && self.leftovers.is_empty()
+    }
+
+    /// Nothing is to be done, and nothing is unknown.
+    pub(super) fn is_surely_empty(&self) -> bool {
+        self.is_empty() && self.failed.is_empty()
+    }
+
+    /// What making the target like the source changes, times left out: `+` new, `M` changed, `-`
+    /// gone.
+    pub(super) fn lines(&self, files: &dyn Files, target: &Path) -> Vec<(char, &Path)> {
+        let there = |path: &Path| matches!(files.find(&target.join(path)), Ok(Some(_)));
+        let changes = self.changes.iter().filter(|change| !is_of_time(files, change, target));
+        let changes = changes.map(|change| change.path.as_path());
+        let changes = changes.map(|path| (if there(path) { 'M' } else { '+' }, path));
+        changes.chain(self.gone.iter().map(|path| ('-', path.as_path()))).collect()
     }
 
     /// Looks for what only the target has.
@@ -100,6 +123,9 @@ impl Difference {
                 continue;
             }
             if files.is_directory(&target.join(&path)) {
+                if is_clash(files, &source.join(&path), &target.join(&path)) {
+                    continue;
+                }
                 self.surplus(files, scope, (source, target), &path);
             }
             if scope.holds(&path) && matches!(files.find(&source.join(&path)), Ok(None)) {
@@ -133,7 +159,8 @@ impl Difference {
     /// Makes the target like the source, on disk when it comes back. Each file is written beside its
     /// place and renamed into it; what goes is removed last.
     pub(super) fn mirror(self, files: &dyn Files, source: &Path, target: &Path) -> Mirrored {
-        let mut done = Mirrored { failed: self.failed, ..Mirrored::default() };
+        let (failed, refused) = (self.failed, self.refused);
+        let mut done = Mirrored { failed, refused, ..Mirrored::default() };
         for path in self.leftovers {
             if let Err(error) = remove(files, &target.join(&path)) {
                 done.failed.push((path, why(&error)));
@@ -148,8 +175,26 @@ impl Difference {
                 Err(error) => done.failed.push((path, why(&error))),
             }
         }
+        // What has a flag of chflags(1) on it stays, however often it is tried.
+        let held = why(&io::Error::from_raw_os_error(libc::EPERM));
+        let (held, failed) = done.failed.into_iter().partition(|(_, why)| *why == held);
+        done.failed = failed;
+        done.refused.extend::<Vec<_>>(held);
         done
     }
+}
+
+/// A change sets nothing but the time.
+pub(super) fn is_of_time(files: &dyn Files, change: &Change, target: &Path) -> bool {
+    let What::Attributes(wanted) = &change.what else { return false };
+    let there = files.stat(&target.join(&change.path));
+    there.is_ok_and(|there| there.attributes.same_owner_and_mode(wanted))
+}
+
+/// One is a directory, and the other something else.
+fn is_clash(files: &dyn Files, one: &Path, other: &Path) -> bool {
+    let (Ok(one), Ok(other)) = (files.stat(one), files.stat(other)) else { return false };
+    (one.kind == FileKind::Directory) != (other.kind == FileKind::Directory)
 }
 
 /// Removes a file or an empty directory, for good.

@@ -99,7 +99,16 @@ impl Plan {
         let mut plan = Plan::default();
         // A new directory was answered for with all that is in it.
         let mut answered: Option<(PathBuf, Answer)> = None;
-        for fact in known.facts.iter().filter(|fact| known.named.means(&fact.path)) {
+        let mut clash: Option<&Fact> = None;
+        for fact in known.facts {
+            if let Some(top) = clash.filter(|top| fact.path.starts_with(&top.path)) {
+                plan.below(top, fact, known.named);
+                continue;
+            }
+            clash = Some(fact).filter(|fact| fact.is_clash());
+            if !known.named.means(&fact.path) {
+                continue;
+            }
             let hidden = known.deleted.contains(&fact.path);
             let decision = decide(fact, hidden, &known.laid);
             let exact = known.named.0.contains(&fact.path);
@@ -153,6 +162,15 @@ impl Plan {
         plan.parents(known.facts);
         plan.removed.sort_by(|a, b| b.0.cmp(&a.0));
         Ok(plan)
+    }
+
+    /// What was named is below a directory that is none on one of the sides.
+    fn below(&mut self, top: &Fact, fact: &Fact, named: &Named) {
+        let told = self.refused.last().is_some_and(|(path, _)| *path == top.path);
+        if !told && named.means(&fact.path) && !named.means(&top.path) {
+            let why = "is a directory on one side only".to_owned();
+            self.refused.push((top.path.clone(), why));
+        }
     }
 
     /// It is one of those that nobody is asked about.
@@ -307,6 +325,70 @@ impl Line {
         match self.note.as_str() {
             "" => shown(&self.path),
             note => format!("{} ({note})", shown(&self.path)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{RealFiles, Timestamp};
+
+    fn stat(letter: char) -> Option<Stat> {
+        let kind = match letter {
+            'f' => FileKind::File,
+            'd' => FileKind::Directory,
+            'p' => FileKind::Fifo,
+            _ => return None,
+        };
+        let modified = Timestamp::default();
+        let attributes = Attributes { mode: 0o644, uid: 0, gid: 0, modified };
+        Some(Stat { kind, attributes, size: 1, changed: modified })
+    }
+
+    /// Of `x` and `x/y`, each as `etc cfg image`: how many are changed, removed, hidden, refused.
+    fn planned(line: &str) -> [usize; 4] {
+        let facts: Vec<Fact> = line
+            .split(' ')
+            .zip(["x", "x/y"])
+            .map(|(letters, path)| {
+                let stats: Vec<_> = letters.chars().map(stat).collect();
+                let image = stats[2].map(|stat| (stat, 0));
+                let differ = Differ::Content;
+                Fact { path: path.into(), etc: stats[0], cfg: stats[1], image, differ }
+            })
+            .collect();
+        let laid = Laid { at: Some(Timestamp { seconds: 100, nanoseconds: 0 }), whole: true };
+        let (deleted, ignore, named) = Default::default();
+        let known = Known {
+            facts: &facts,
+            deleted: &deleted,
+            ignore: &ignore,
+            laid,
+            named: &named,
+            image: true,
+        };
+        let yes = &mut |_: &Fact, _: &str, _: &str| Answer::Yes;
+        let plan = Plan::make(&RealFiles, Path::new("/etc"), &known, yes).unwrap();
+        [plan.changes.len(), plan.removed.len(), plan.hide.len(), plan.refused.len()]
+    }
+
+    #[test]
+    fn nothing_below_a_clash_is_taken_for_gone_or_new() {
+        for (line, wanted) in [
+            ("f-d --f", [0, 0, 0, 1]),
+            ("fd- -f-", [0, 0, 0, 1]),
+            ("fdd -ff", [0, 0, 0, 1]),
+            ("p-d --f", [0, 0, 0, 1]),
+            ("df- f--", [0, 0, 0, 1]),
+            ("d-f f--", [0, 0, 0, 1]),
+            ("ffd --f", [1, 0, 0, 0]),
+            // Without a clash they are.
+            ("--d --f", [0, 0, 2, 0]),
+            ("dd- -f-", [1, 1, 0, 0]),
+            ("d-- f--", [2, 0, 0, 0]),
+        ] {
+            assert_eq!(planned(line), wanted, "{line}");
         }
     }
 }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use super::back::{Back, From};
 use super::command::Order;
 use super::history::{self, Home};
-use super::look::{Trees, look};
+use super::look::{Fact, Trees, look};
 use super::names::{Named, shown};
 use super::plan::Plan;
 use super::{act, lists, save};
@@ -57,7 +57,9 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
         boot.find(Finding::new(Code::E93, format!("{CFG} has no snapshot {typed}")));
         return Exit::Failed;
     };
-    let Some((unsaved, _)) = save::plan(boot, &home, &named, false) else { return Exit::Failed };
+    let Some((unsaved, looked)) = save::plan(boot, &home, &named, false) else {
+        return Exit::Failed;
+    };
     let source = history::directory(&chosen);
     let Some(back) = Back::find(boot, &source, &named, true) else { return Exit::Failed };
     show(boot, &back);
@@ -67,9 +69,12 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     let which = if paths.is_empty() { String::new() } else { format!(": {}", paths.join(", ")) };
     let note = order.option("message").map(|why| format!("; {why}")).unwrap_or_default();
     let note = format!("back to {to}{which}{note}");
+    let complete = back.refused.is_empty();
     if back.lines.is_empty() && rewind.is_empty() {
-        boot.console.say(&format!("all is as in {to} already"));
-        return unrecorded(boot, &mut home, &note);
+        let all = if complete { "all" } else { "all else" };
+        boot.console.say(&format!("{all} is as in {to} already"));
+        let exit = unrecorded(boot, &mut home, complete.then_some(&named), &note);
+        return if complete { exit } else { Exit::Failed };
     }
     if !boot.act {
         let count = save::count(back.lines.len());
@@ -92,19 +97,29 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
         boot.console.say("not all of it is back: the same command again goes on with it");
         return Exit::Failed;
     }
-    save::step(boot, &home);
+    if !complete {
+        let name = &snapshot.name;
+        boot.console.say(&format!("back to {to}{which} but for what is named above, as @{name}"));
+        return Exit::Failed;
+    }
+    if looked && unsaved.refused.is_empty() {
+        save::step(boot, &home, &named);
+    }
     boot.console.say(&format!("back to {to}{which}, as @{}", snapshot.name));
     boot.console.say(RUNNING);
     Exit::Done
 }
 
 /// Nothing is left to do: what is in `/cfg` gets the record that an earlier revert did not come to.
-fn unrecorded(boot: &mut Boot<'_, '_>, home: &mut Home, note: &str) -> Exit {
+/// `done`: what was named, all of which is back.
+fn unrecorded(boot: &mut Boot<'_, '_>, home: &mut Home, done: Option<&Named>, note: &str) -> Exit {
     if !boot.act || !home.is_ahead(boot.host.files()) {
         return Exit::Nothing;
     }
     let Some(snapshot) = home.record(boot, note) else { return Exit::Failed };
-    save::step(boot, home);
+    if let Some(named) = done {
+        save::step(boot, home, named);
+    }
     boot.console.say(&format!("recorded as @{}", snapshot.name));
     Exit::Done
 }
@@ -139,7 +154,7 @@ fn show(boot: &mut Boot<'_, '_>, back: &Back) {
     for (path, sign) in &back.lines {
         boot.console.entry(*sign, &shown(path));
     }
-    act::tell(boot, Code::E95, "stays as it is", &back.refused);
+    act::tell(boot, Code::E95, "not brought back", &back.refused);
 }
 
 /// Saves what is in `/etc` and not saved yet, with a snapshot. True when all of it is kept.
@@ -162,7 +177,12 @@ fn rewind(boot: &Boot<'_, '_>, source: &Path, named: &Named) -> Rewind {
         leads || named.means(&change.path)
     });
     let trees = Trees { etc: cfg.to_owned(), cfg: source.to_owned(), image: Vec::new() };
-    let there = look(files, &trees, named).facts.into_iter().rev();
+    let there = look(files, &trees, named).facts;
+    let clashes = there.iter().filter(|fact| fact.is_clash()).map(|fact| fact.path.clone());
+    let clashes: Vec<PathBuf> = clashes.collect();
+    // A directory that stays keeps what is in it.
+    let stays = |fact: &Fact| clashes.iter().any(|path| fact.path.starts_with(path));
+    let there = there.into_iter().rev().filter(|fact| !stays(fact));
     let extra = there.filter(|fact| fact.cfg.is_none() && named.means(&fact.path));
     let extra = extra.filter_map(|fact| Some((fact.path, fact.etc?.kind))).collect();
     let (now, _) = lists::deleted(files, cfg);

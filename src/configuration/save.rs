@@ -61,7 +61,13 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     if !act::has_room(boot, plan.bytes) {
         return Exit::Failed;
     }
-    match keep(boot, &mut home, &plan, ahead, order.option("message").unwrap_or_default()) {
+    let message = order.option("message").unwrap_or_default();
+    let done = keep(boot, &mut home, &plan, ahead, message);
+    // From now on, what is gone from /etc was deleted after this.
+    if done && complete && plan.left().next().is_none() {
+        step(boot, &home, &named);
+    }
+    match done {
         true if complete => Exit::Done,
         _ => Exit::Failed,
     }
@@ -87,10 +93,6 @@ pub(super) fn keep(
     }
     let done = act::save(boot, plan);
     let Some(snapshot) = home.record(boot, why) else { return false };
-    // From now on, what is gone from /etc was deleted after this.
-    if done && plan.left().next().is_none() {
-        step(boot, home);
-    }
     let files = count(plan.files());
     match done {
         true => boot.console.say(&format!("saved {files}: @{}", snapshot.name)),
@@ -106,8 +108,13 @@ pub(super) fn keep(
     done
 }
 
-/// Remembers that `/etc` and `/cfg` are in step.
-pub(super) fn step(boot: &mut Boot<'_, '_>, home: &Home) {
+/// Remembers that `/etc` and `/cfg` are in step, where all of both was meant. When something of
+/// `/cfg` was never laid, or nobody knows, that is still so: only laying it puts it right.
+pub(super) fn step(boot: &mut Boot<'_, '_>, home: &Home, named: &Named) {
+    let whole = Laid::read(boot.host).is_some_and(|laid| laid.failed == 0);
+    if !whole || !named.means(std::path::Path::new("")) {
+        return;
+    }
     if let Err(error) = Laid::now(boot.host, &home.dataset, 0).write(boot.host) {
         boot.console.detail(&error.to_string());
     }

@@ -274,7 +274,12 @@ impl Files for RealFiles {
     }
 
     fn stat_in(&self, directory: &Path, names: &[OsString]) -> Vec<io::Result<Stat>> {
-        let place = match fs::File::open(directory) {
+        if names.is_empty() {
+            return Vec::new();
+        }
+        // A fifo in the place of the directory would hold the one who opens it for ever.
+        let flags = libc::O_DIRECTORY | libc::O_NONBLOCK;
+        let place = match fs::OpenOptions::new().read(true).custom_flags(flags).open(directory) {
             Ok(place) => place,
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(libc::EIO);
@@ -452,6 +457,17 @@ mod tests {
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert_eq!(RealFiles.stat(&path).unwrap().kind, FileKind::Fifo);
         assert_eq!(RealFiles.read(&path, 10).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+    }
+
+    #[test]
+    fn a_fifo_in_the_place_of_a_directory_holds_nobody() {
+        let dir = scratch();
+        let path = dir.path().join("pipe");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(RealFiles.stat_in(&path, &[]).is_empty());
+        let stats = RealFiles.stat_in(&path, &["x".into()]);
+        let errno = stats.into_iter().next().unwrap().unwrap_err().raw_os_error();
+        assert_eq!(errno, Some(libc::ENOTDIR));
     }
 
     #[test]

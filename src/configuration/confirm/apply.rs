@@ -9,12 +9,16 @@ use crate::boot::cfg::CFG;
 use crate::boot::{Boot, overlay};
 use crate::configuration::history::{self, Home};
 use crate::configuration::mirror::Difference;
+use crate::configuration::names::shown;
 use crate::host::why;
 use crate::report::{Code, Exit, Finding, Impact};
 use crate::upgrade::journal::id_of;
 
 /// Shorter and nobody can type in it, longer and everybody forgets.
 const GIVEN: std::ops::RangeInclusive<u64> = 30..=86_400;
+
+/// Files that are shown.
+const TOLD: usize = 12;
 
 /// What was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,8 +128,12 @@ fn on_trial(
     facts: &stage::Facts,
 ) -> Result<Exit, Box<Finding>> {
     let dataset = home.dataset.as_str();
+    // What cannot go there could not come back either.
+    if let Some(why) = facts.refused() {
+        return Err(refused(format!("/cfg: {why}: nothing was applied")));
+    }
     let id = id_of(boot.host.services().now());
-    let own = back_to.is_none() && !facts.is_empty();
+    let own = back_to.is_none() && !facts.is_nothing(boot.host.files());
     let before = match (back_to, own) {
         // By its number in the log, too.
         (Some(name), _) => match home.snapshot(&format!("@{name}")) {
@@ -141,6 +149,14 @@ fn on_trial(
                 .next("nanozfs cfg log"),
         ));
     }
+    if !own {
+        let way_back = undo::snapshot(&before);
+        let way_back = Difference::find(boot.host.files(), &Content, &way_back, Path::new(CFG));
+        if let Some((path, why)) = way_back.refused.first().or(way_back.failed.first()) {
+            let what = format!("@{before}: {}: {why}: nothing was applied", shown(path));
+            return Err(refused(what));
+        }
+    }
     let mut record = Record {
         applied: format!("confirm-{id}"),
         before,
@@ -154,6 +170,9 @@ fn on_trial(
     if !boot.act {
         let (before, time) = (&record.before, record.given());
         boot.console.say(&format!("would apply, and go back to @{before} after {time}"));
+        if !own {
+            way_back(boot, before);
+        }
         return Ok(lay(boot, facts));
     }
     boot.host.services().see_it_through();
@@ -182,7 +201,26 @@ fn on_trial(
     boot.console.say(&format!(
         "apply: in {time} this is taken back, to @{before}, unless somebody types: nanozfs cfg confirm"
     ));
+    way_back(boot, before);
+    boot.console.say(
+        "apply: a service that was restarted with the new files keeps them when they go back: \
+         restart it again, or reboot",
+    );
     Ok(exit)
+}
+
+/// Shows what going back will change in `/cfg`.
+fn way_back(boot: &mut Boot<'_, '_>, before: &str) {
+    let (files, cfg) = (boot.host.files(), Path::new(CFG));
+    let found = Difference::find(files, &Content, &undo::snapshot(before), cfg);
+    let lines = found.lines(files, cfg);
+    boot.console.say("apply: taking it back changes these files of /cfg:");
+    for (sign, path) in lines.iter().take(TOLD) {
+        boot.console.entry(*sign, &shown(path));
+    }
+    if let Some(rest) = lines.len().checked_sub(TOLD).filter(|rest| *rest > 0) {
+        boot.console.say(&format!("apply: and {rest} more: nanozfs cfg diff @{before}"));
+    }
 }
 
 /// Has both states in snapshots.
@@ -216,7 +254,7 @@ fn prepare(
         Ok(()) => snapshot(boot, &record.before, "before apply: as it is in /etc"),
         Err(why) => Err(refused(format!("the state of before: {why}: nothing was applied"))),
     };
-    let back = undo::unprepare(boot, record);
+    let back = undo::unprepare(boot, record, true);
     staged?;
     back.map_err(|why| {
         let finding = refused(format!("/cfg is not as it was: {why}: nothing was applied"));
@@ -224,14 +262,17 @@ fn prepare(
     })
 }
 
-/// The newest snapshot that differs from what is in `/cfg`.
+/// The newest snapshot that differs from what is in `/cfg` in more than times. One of a change that
+/// was applied, or of what was taken back with it, is nobody's good state.
 fn earlier(boot: &Boot<'_, '_>, home: &Home) -> Result<String, Box<Finding>> {
     let files = boot.host.files();
     let differs = |name: &str| {
         let found = Difference::find(files, &Content, &undo::snapshot(name), Path::new(CFG));
-        !found.is_empty()
+        !found.lines(files, Path::new(CFG)).is_empty()
     };
-    let newest = home.snapshots.iter().rev().find(|one| differs(&one.name));
+    let good = |name: &str| !name.starts_with("confirm-") || name.ends_with("-before");
+    let mut newest = home.snapshots.iter().rev();
+    let newest = newest.find(|one| good(&one.name) && differs(&one.name));
     let nothing = || refused("/etc is as /cfg, and no snapshot is otherwise");
     newest.map(|one| one.name.clone()).ok_or_else(nothing)
 }

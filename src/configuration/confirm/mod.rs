@@ -46,6 +46,12 @@ fn read(boot: &mut Boot<'_, '_>) -> Option<Record> {
     })
 }
 
+/// The finding that a change waits, when one does.
+pub(super) fn waiting(boot: &mut Boot<'_, '_>) -> Option<Finding> {
+    let waits_still = |record: &Record| matches!(record.state, State::Preparing | State::Pending);
+    read(boot).filter(waits_still).map(|record| waits(&record))
+}
+
 /// It was applied since this machine started, and its time is not over.
 fn is_running(boot: &Boot<'_, '_>, record: &Record) -> bool {
     record.state == State::Pending
@@ -83,7 +89,7 @@ pub(crate) fn before_laying(boot: &mut Boot<'_, '_>) -> PathBuf {
             undo::undo(boot, &record, "it was not confirmed before the machine restarted")
         }
         State::Preparing => {
-            if let Err(why) = undo::unprepare(boot, &record) {
+            if let Err(why) = undo::unprepare(boot, &record, false) {
                 let what = format!("the change of {} is not whole in /cfg: {why}", record.id);
                 let finding = Finding::new(Code::E88, what);
                 boot.find(finding.detail("etc", format!("is laid from @{}", record.applied)));

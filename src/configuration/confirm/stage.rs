@@ -13,6 +13,7 @@ use crate::boot::cfg::CFG;
 use crate::boot::tree::{self, Change, Existing, What};
 use crate::boot::{Boot, action::megabytes};
 use crate::configuration::lists;
+use crate::configuration::mirror::is_of_time;
 use crate::configuration::names::shown;
 use crate::host::{Files, mount_of, why};
 
@@ -29,12 +30,20 @@ pub(super) struct Facts {
     changes: Vec<Change>,
     /// What is removed.
     hidden: Vec<PathBuf>,
+    /// What cannot be laid, and so not be taken back either, and why.
+    refused: Vec<String>,
 }
 
 impl Facts {
-    /// Nothing.
-    pub(super) fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.hidden.is_empty()
+    /// Nothing but times: `/etc` has the change already.
+    pub(super) fn is_nothing(&self, files: &dyn Files) -> bool {
+        let time = |change: &Change| is_of_time(files, change, Path::new(ETC));
+        self.changes.iter().all(time) && self.hidden.is_empty()
+    }
+
+    /// The first of what cannot be laid, with why.
+    pub(super) fn refused(&self) -> Option<&str> {
+        self.refused.first().map(String::as_str)
     }
 
     /// All the places.
@@ -49,14 +58,18 @@ pub(super) fn look(boot: &Boot<'_, '_>) -> Facts {
     let files = boot.host.files();
     let (cfg, etc) = (Path::new(CFG), Path::new(ETC));
     let skip = [PathBuf::from(CONF), PathBuf::from(lists::OURS)];
-    let changes = tree::compare(files, cfg, etc, Existing::Replace, &skip).changes;
+    let found = tree::compare(files, cfg, etc, Existing::Replace, &skip);
+    let special =
+        found.refused.into_iter().map(|(path, kind)| (path, format!("is a {}", kind.name())));
+    let refused = found.failed.into_iter().chain(special);
+    let refused = refused.map(|(path, why)| format!("{}: {why}", shown(&path))).collect();
     let is_there = |path: &Path| matches!(files.find(path), Ok(Some(_)));
     let mounts = boot.host.mounts().unwrap_or_default();
     // Nothing is taken from an /etc that would not get it back.
     let in_memory = mount_of(&mounts, etc).is_some_and(|mount| mount.in_memory());
     let hidden = lists::deleted(files, cfg).0.into_iter().filter(|_| in_memory);
     let hidden = hidden.filter(|path| is_there(&etc.join(path)) && !is_there(&cfg.join(path)));
-    Facts { changes, hidden: hidden.collect() }
+    Facts { changes: found.changes, hidden: hidden.collect(), refused }
 }
 
 /// Is there room for the state of before, beside that of now?

@@ -9,10 +9,10 @@ use super::record::{Content, Record, State};
 use crate::boot::cfg::CFG;
 use crate::boot::tree::{Change, Comparison, What};
 use crate::boot::{Boot, overlay};
-use crate::configuration::lists;
 use crate::configuration::look::IMAGE;
 use crate::configuration::mirror::Difference;
 use crate::configuration::names::shown;
+use crate::configuration::{act, lists};
 use crate::host::{FileKind, Files, mount_of, mounted_at, why};
 use crate::report::{Code, Finding};
 
@@ -24,9 +24,12 @@ pub(super) fn snapshot(name: &str) -> PathBuf {
     Path::new(CFG).join(".zfs/snapshot").join(name)
 }
 
-/// The snapshot of what came on top of the change.
-fn later(record: &Record) -> String {
-    format!("{}-later", record.applied)
+/// The snapshot of what came on top of the change: the first, the second.
+fn later(record: &Record, at: usize) -> String {
+    match at {
+        0 => format!("{}-later", record.applied),
+        at => format!("{}-later-{}", record.applied, at + 1),
+    }
 }
 
 /// Makes `/cfg` what it was before the change, and `/etc` where only the change had put something.
@@ -41,7 +44,8 @@ pub(super) fn undo(boot: &mut Boot<'_, '_>, record: &Record, reason: &str) -> Pa
     }
     let done = back(boot, record, &before);
     clear_etc(boot, record, &before);
-    let ended = done.and_then(|()| {
+    let ended = done.and_then(|refused| {
+        tell(boot, &refused);
         let ended = Record { state: State::Undone, end: reason.to_owned(), ..record.clone() };
         ended.write(boot.host.files(), &cfg).map_err(|error| format!("the record: {}", why(&error)))
     });
@@ -62,32 +66,50 @@ pub(super) fn undo(boot: &mut Boot<'_, '_>, record: &Record, reason: &str) -> Pa
     }
 }
 
-/// `/cfg` as in the snapshot.
-fn back(boot: &mut Boot<'_, '_>, record: &Record, before: &Path) -> Result<(), String> {
+/// What stays as it is, however often it is tried. The record ends all the same: a change that is
+/// taken back at each start would undo all that is done after it.
+fn tell(boot: &mut Boot<'_, '_>, refused: &[(PathBuf, String)]) {
+    act::tell(boot, Code::E95, "not brought back to /cfg", refused);
+}
+
+/// `/cfg` as in the snapshot. What cannot be brought there, however often it is tried.
+fn back(
+    boot: &mut Boot<'_, '_>,
+    record: &Record,
+    before: &Path,
+) -> Result<Vec<(PathBuf, String)>, String> {
     let (files, cfg) = (boot.host.files(), Path::new(CFG));
     let on_top = Difference::find(files, &Content, &snapshot(&record.applied), cfg);
     let way_back = Difference::find(files, &Content, before, cfg);
-    if !on_top.is_empty() && !way_back.is_empty() {
+    if !on_top.is_surely_empty() && !way_back.is_empty() {
         keep(boot, record)?;
     }
     let done = way_back.mirror(boot.host.files(), before, cfg);
     boot.changed(done.written.len() + done.removed);
     match done.failed.first() {
-        None => Ok(()),
+        None => Ok(done.refused),
         Some((path, why)) => Err(format!("{}: {why}", shown(path))),
     }
 }
 
-/// Takes a snapshot of what is in `/cfg` now, once.
+/// Takes a snapshot of what is in `/cfg` now, unless the last one of this kind holds the same.
 fn keep(boot: &mut Boot<'_, '_>, record: &Record) -> Result<(), String> {
-    if boot.host.files().is_directory(&snapshot(&later(record))) {
+    let files = boot.host.files();
+    let mut count = 0;
+    while files.is_directory(&snapshot(&later(record, count))) {
+        count += 1;
+    }
+    let last = count.checked_sub(1).map(|at| snapshot(&later(record, at)));
+    let has =
+        |last: PathBuf| Difference::find(files, &Content, &last, Path::new(CFG)).is_surely_empty();
+    if last.is_some_and(has) {
         return Ok(());
     }
     let mounts = boot.host.mounts().map_err(|error| error.to_string())?;
     let dataset = mounted_at(&mounts, Path::new(CFG)).map(|mount| mount.source.clone());
     let dataset = dataset.ok_or("nothing is mounted on /cfg")?;
     let why = "taken back: as it was then";
-    super::record_snapshot(boot, &dataset, &later(record), why).map_err(|error| error.why)
+    super::record_snapshot(boot, &dataset, &later(record, count), why).map_err(|error| error.why)
 }
 
 /// Puts right in `/etc` what laying the old `/cfg` over it does not: a file that only the change
@@ -169,14 +191,26 @@ pub(super) fn is_of(files: &dyn Files, one: &Path, other: &Path) -> bool {
         }
 }
 
-/// Puts back what was changed in `/cfg` while the state of before was being written down.
-pub(super) fn unprepare(boot: &mut Boot<'_, '_>, record: &Record) -> Result<(), String> {
+/// Puts back what was changed in `/cfg` while the state of before was being written down. `kept`:
+/// nobody else was at work since, so that nothing has to be kept before.
+pub(super) fn unprepare(
+    boot: &mut Boot<'_, '_>,
+    record: &Record,
+    kept: bool,
+) -> Result<(), String> {
     let (files, cfg) = (boot.host.files(), Path::new(CFG));
     let applied = snapshot(&record.applied);
     if files.is_directory(&applied) {
         let found = Difference::find(files, &Content, &applied, cfg);
-        let done = found.mirror(files, &applied, cfg);
+        let before = snapshot(&record.before);
+        let is_before = files.is_directory(&before)
+            && Difference::find(files, &Content, &before, cfg).is_surely_empty();
+        if !kept && !found.is_empty() && !is_before {
+            keep(boot, record)?;
+        }
+        let done = found.mirror(boot.host.files(), &applied, cfg);
         boot.changed(done.written.len() + done.removed);
+        tell(boot, &done.refused);
         if let Some((path, why)) = done.failed.first() {
             return Err(format!("{}: {why}", shown(path)));
         }

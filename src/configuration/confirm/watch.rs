@@ -14,6 +14,9 @@ use crate::report::Exit;
 /// How often it asks for the lock while another nanozfs is at work.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// So often, and not once more.
+const TRIES: u32 = 60;
+
 /// Waits until the uptime that the second operand names, and takes the change that the first one
 /// names back unless it was confirmed.
 pub(crate) fn run(boot: &mut Boot<'_, '_>, operands: &[OsString]) -> Exit {
@@ -29,13 +32,17 @@ pub(crate) fn run(boot: &mut Boot<'_, '_>, operands: &[OsString]) -> Exit {
     while let Some(left) = until.checked_sub(boot.host.uptime()).filter(|left| !left.is_zero()) {
         services.sleep(left);
     }
-    let lock = loop {
-        match boot.host.lock() {
+    let mut lock = boot.host.lock();
+    for _ in 0..TRIES {
+        match &lock {
             Err(error) if error.kind == Kind::Busy => services.sleep(AGAIN),
-            // Without a lock the machine has to be reached all the same.
-            other => break other.ok(),
+            _ => break,
         }
-    };
+        lock = boot.host.lock();
+    }
+    // Without a lock the machine has to be reached all the same: one that hangs on a pool holds it
+    // for ever.
+    let lock = lock.ok();
     let waiting = |record: &super::Record| record.id == *id && record.state == State::Pending;
     let exit = match super::read(boot).filter(waiting) {
         None => Exit::Nothing,

@@ -55,10 +55,10 @@ pub(super) fn run(boot: &mut Boot<'_, '_>) -> Result<Exit> {
     for path in &found.gone {
         boot.console.plain(&format!("remove  {}", shown(path)));
     }
-    for (path, why) in &found.failed {
+    for (path, why) in found.failed.iter().chain(&found.refused) {
         boot.console.plain(&format!("cannot  {}: {why}", shown(path)));
     }
-    match found.is_empty() && found.failed.is_empty() {
+    match found.is_empty() && found.failed.is_empty() && found.refused.is_empty() {
         true => boot.console.say(&format!("{name}: as /cfg, in {} files", found.same)),
         false => boot.console.say("next: nanozfs cfg recovery save"),
     }

@@ -9,14 +9,22 @@ use std::path::{Path, PathBuf};
 use super::difference::Files;
 use super::{Result, copy};
 use crate::boot::action::megabytes;
+use crate::boot::cfg::CFG;
+use crate::boot::tree::is_reserved;
 use crate::boot::{Boot, overlay};
+use crate::configuration::confirm;
 use crate::configuration::look::IMAGE;
 use crate::configuration::mirror::{Difference, Scope};
 use crate::configuration::names::shown;
+use crate::host;
 use crate::report::{Code, Exit, Finding};
 
 /// What the machine runs with.
 const ETC: &str = "/etc";
+/// Without these nobody gets in: they do not go from the copy because `/cfg` lost them.
+const NEEDED: [&str; 2] = ["rc.conf", "master.passwd"];
+/// What to type when `/cfg` has not got them.
+const LOOK: &str = "ls -l /cfg; nanozfs cfg log; nanozfs cfg save";
 /// Names told one by one.
 const TOLD: usize = 5;
 
@@ -24,6 +32,14 @@ const TOLD: usize = 5;
 pub(super) fn run(boot: &mut Boot<'_, '_>) -> Result<Exit> {
     let mut copy = copy::find(boot)?;
     let cfg = copy::live(boot)?;
+    if let Some(waits) = confirm::waiting(boot) {
+        // What may lock everybody out tomorrow must not be what the machine is reached by then.
+        return Err(Box::new(waits));
+    }
+    if !has_any(boot.host.files(), &Files(&boot.config.recovery_files), &cfg, Path::new("")) {
+        let finding = copy::refused(format!("{CFG} has none of the recovery_files"));
+        return Err(Box::new(finding.next(LOOK)));
+    }
     if boot.act {
         boot.host.services().see_it_through();
     }
@@ -42,10 +58,30 @@ pub(super) fn run(boot: &mut Boot<'_, '_>) -> Result<Exit> {
     Ok(Exit::Failed)
 }
 
+/// Below this directory there is a file that the copy should have.
+fn has_any(files: &dyn host::Files, scope: &dyn Scope, cfg: &Path, below: &Path) -> bool {
+    files.list(&cfg.join(below)).unwrap_or_default().into_iter().any(|name| {
+        let path = below.join(&name);
+        match is_reserved(below, &name) || !scope.leads_to(&path) {
+            true => false,
+            false if files.is_directory(&cfg.join(&path)) => has_any(files, scope, cfg, &path),
+            false => scope.holds(&path),
+        }
+    })
+}
+
 /// Makes what is mounted at `at` like `cfg`. What could not be done, with why.
 fn write(boot: &mut Boot<'_, '_>, name: &str, cfg: &Path, at: &Path) -> Result<Vec<String>> {
     let files = boot.host.files();
     let found = Difference::find(files, &Files(&boot.config.recovery_files), cfg, at);
+    if let Some(path) =
+        found.gone.iter().find(|path| NEEDED.iter().any(|one| path.as_path() == Path::new(one)))
+    {
+        let name = shown(path);
+        let finding =
+            copy::refused(format!("{CFG} has no {name}, and the {name} of the copy stays"));
+        return Err(Box::new(finding.next(LOOK)));
+    }
     let (need, free, same) = (found.room(files, cfg, at), files.free_space(at), found.same);
     if let Ok(free) = free
         && need > free
@@ -61,14 +97,15 @@ fn write(boot: &mut Boot<'_, '_>, name: &str, cfg: &Path, at: &Path) -> Result<V
         boot.console.detail(&format!("{} is on the {name}", shown(&change.path)));
     }
     boot.changed(done.written.len() + done.removed);
-    let line = match (done.written.len(), done.removed, done.failed.len()) {
+    let failed: Vec<_> = done.failed.iter().chain(&done.refused).collect();
+    let line = match (done.written.len(), done.removed, failed.len()) {
         (0, 0, 0) => format!("{name}: already as /cfg, in {same} files"),
         (written, removed, _) => {
             format!("{name}: {written} written, {removed} removed, {same} unchanged")
         }
     };
     boot.console.say(&line);
-    Ok(done.failed.iter().map(|(path, why)| format!("{}: {why}", shown(path))).collect())
+    Ok(failed.into_iter().map(|(path, why)| format!("{}: {why}", shown(path))).collect())
 }
 
 /// Says which of the files are in `/etc` in a state that `/cfg` does not have: what the machine
