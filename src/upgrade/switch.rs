@@ -7,6 +7,7 @@ use super::select;
 use super::trial::{self, Started};
 use crate::boot::Boot;
 use crate::boot::layout::KnownPool;
+use crate::configuration::confirm;
 use crate::format::geom::Mesh;
 use crate::report::{Code, Exit, Finding};
 
@@ -153,6 +154,11 @@ fn lead(
     let (from, to) = (started.running, select::opposite(started.running));
     if let Some(why) = unfit(boot, started) {
         boot.find(Finding::new(Code::E75, why));
+        return Exit::Failed;
+    }
+    // The snapshots would have it as not confirmed, and a way back take it back.
+    if let Some(finding) = confirm::waiting(boot) {
+        boot.find(finding);
         return Exit::Failed;
     }
     let root = format!("{}/{}", pool.name, boot.config.dataset);

@@ -47,7 +47,7 @@ fn read(boot: &mut Boot<'_, '_>) -> Option<Record> {
 }
 
 /// The finding that a change waits, when one does.
-pub(super) fn waiting(boot: &mut Boot<'_, '_>) -> Option<Finding> {
+pub(crate) fn waiting(boot: &mut Boot<'_, '_>) -> Option<Finding> {
     let waits_still = |record: &Record| matches!(record.state, State::Preparing | State::Pending);
     read(boot).filter(waits_still).map(|record| waits(&record))
 }
@@ -79,6 +79,15 @@ pub(crate) fn before_laying(boot: &mut Boot<'_, '_>) -> PathBuf {
         State::Confirmed | State::Undone => cfg,
         State::Pending if is_running(boot, &record) => {
             boot.find(waits(&record));
+            // rc started anew without a restart of the machine, as after single-user mode: whoever was
+            // to take it back is gone. A second one finds nothing to do.
+            let services = boot.host.services();
+            if boot.act
+                && services.started_by_rc()
+                && let Err(error) = services.watch(&record.id, record.until)
+            {
+                boot.console.detail(&error.to_string());
+            }
             cfg
         }
         _ if !boot.act => {
