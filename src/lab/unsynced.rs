@@ -249,7 +249,12 @@ impl Inner {
 
     fn restore(&mut self, tree: &str, path: &Path, saved: &Saved) -> io::Result<()> {
         let kept = self.root.join(KEPT).join(saved.number.to_string());
-        fs::rename(kept, self.real(tree, path))?;
+        let real = self.real(tree, path);
+        // The removal of its directory is on disk, and so is its own.
+        if !real.parent().is_some_and(Path::is_dir) {
+            return Ok(());
+        }
+        fs::rename(kept, real)?;
         if let Some(tree) = self.machine.trees.get_mut(tree) {
             tree.nodes.insert(path.to_path_buf(), saved.node);
         }
