@@ -17,7 +17,7 @@ use standard
 file image /conf/base/etc/md_size \"65536\\n\"
 pool two raidz1 da1 da2 da3
 pool three raidz1 da4 da5 da6
-config pools tank two three
+config pools \"tank two three\"
 ";
 /// Disks besides those of the first pool.
 const OTHERS: u32 = 17;
