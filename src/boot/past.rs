@@ -208,11 +208,15 @@ pub fn finish(boot: &mut Boot<'_, '_>) {
     let lock = locked(host);
     let done = look_and_change(host, &drive, &mut |past| past.finish(began, end, imported));
     drop(lock);
-    if let Err(error) = done {
-        let place = drive.recovery_copy().unwrap_or(&drive.disk);
-        let what = format!("{place}: {}: this boot counts as one without an end", why(&error));
-        boot.find(Finding::new(Code::E16, what).next("nanozfs boot --clear"));
+    let Err(error) = done else { return };
+    if unfinished(host, Some(&drive)) == 0 {
+        // It was not counted at its beginning either.
+        boot.console.detail(&format!("settle: the record of the last boots: {}", why(&error)));
+        return;
     }
+    let place = drive.recovery_copy().unwrap_or(&drive.disk);
+    let what = format!("{place}: {}: this boot counts as one without an end", why(&error));
+    boot.find(Finding::new(Code::E16, what).next("nanozfs boot --clear"));
 }
 
 /// How long the machine runs.

@@ -98,7 +98,7 @@ impl Ignore {
     }
 
     fn add(&mut self, line: &[u8]) -> Result<(), String> {
-        let text: String = line.iter().map(|byte| printable(*byte)).collect();
+        let text = shown_line(line);
         let bare = text.trim_end_matches('/');
         let whole = bare.contains('/');
         let pattern = Pattern::new(bare.trim_start_matches('/')).map_err(|error| error.msg)?;
@@ -127,11 +127,6 @@ impl Ignore {
                 pattern.matches_with(if *whole { &part } else { &name }, options)
             })
         })
-    }
-
-    fn text(&self) -> String {
-        let lines: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
-        format!("{IGNORE_HEAD}{lines}")
     }
 }
 
@@ -206,24 +201,61 @@ pub(crate) fn deleted(files: &dyn Files, cfg: &Path) -> (Deleted, Vec<String>) {
     read(files, &place(cfg, DELETED), parse_deleted)
 }
 
-/// Writes the patterns, on disk when it comes back.
+/// Adds the patterns that the list has not, on disk when it comes back. What somebody wrote there
+/// stays; a list that cannot be read is not written either.
 pub(super) fn write_ignore(files: &dyn Files, cfg: &Path, ignore: &Ignore) -> io::Result<()> {
-    write(files, cfg, IGNORE, &ignore.text())
+    let text = text(files, &place(cfg, IGNORE), IGNORE_HEAD)?;
+    let there: BTreeSet<String> = lines(&text).map(|(_, line)| shown_line(line)).collect();
+    let new = ignore.lines.iter().filter(|line| !there.contains(*line)).cloned();
+    write(files, cfg, IGNORE, &extended(text, new))
 }
 
-/// Writes what stays deleted, on disk when it comes back.
+/// Writes what stays deleted, on disk when it comes back. Lines that are no paths stay; a list that
+/// cannot be read is not written either.
 pub(super) fn write_deleted(files: &dyn Files, cfg: &Path, deleted: &Deleted) -> io::Result<()> {
-    let lines: String = deleted.iter().map(|path| format!("{}\n", names::shown(path))).collect();
-    write(files, cfg, DELETED, &format!("{DELETED_HEAD}{lines}"))
+    let text = text(files, &place(cfg, DELETED), DELETED_HEAD)?;
+    let there = parse_deleted(&text).0;
+    let stays = |line: &&[u8]| {
+        let path = names::parse(line.trim_ascii_end()).filter(|_| !line.starts_with(b"#"));
+        path.is_none_or(|path| deleted.contains(&path))
+    };
+    let kept = text.split_inclusive(|byte| *byte == b'\n').filter(stays).collect::<Vec<_>>();
+    let new = deleted.difference(&there).map(|path| names::shown(path));
+    write(files, cfg, DELETED, &extended(kept.concat(), new))
 }
 
-fn write(files: &dyn Files, cfg: &Path, name: &str, text: &str) -> io::Result<()> {
+/// What is in a list now; `head` where there is none.
+fn text(files: &dyn Files, path: &Path, head: &str) -> io::Result<Vec<u8>> {
+    match files.read(path, MAX_SIZE) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(head.as_bytes().to_vec()),
+        text => text,
+    }
+}
+
+/// The text with these lines behind it.
+fn extended(mut text: Vec<u8>, new: impl Iterator<Item = String>) -> Vec<u8> {
+    if text.last().is_some_and(|last| *last != b'\n') {
+        text.push(b'\n');
+    }
+    for line in new {
+        text.extend_from_slice(line.as_bytes());
+        text.push(b'\n');
+    }
+    text
+}
+
+/// A line as [`Ignore::lines`] has it.
+fn shown_line(line: &[u8]) -> String {
+    line.iter().map(|byte| printable(*byte)).collect()
+}
+
+fn write(files: &dyn Files, cfg: &Path, name: &str, text: &[u8]) -> io::Result<()> {
     let directory = cfg.join(OURS);
     if files.find(&directory)?.is_none() {
         files.make_directory(&directory)?;
         files.sync(cfg)?;
     }
-    replace::write(files, &directory.join(name), text.as_bytes(), true)?;
+    replace::write(files, &directory.join(name), text, true)?;
     files.sync(&directory)
 }
 
@@ -255,7 +287,7 @@ mod tests {
             let path = Path::new("d").join(std::ffi::OsStr::from_bytes(name));
             let mut list = Ignore::default();
             assert!(list.add_path(&path) && !list.add_path(&path));
-            let again = ignore(&list.text());
+            let again = ignore(&list.lines.join("\n"));
             assert!(again.matches(&path) && !again.matches(Path::new("d/other")));
         }
     }
@@ -266,6 +298,33 @@ mod tests {
         assert!(list.matches(Path::new("x.bak")) && wrong.len() == 1, "{wrong:?}");
         let (list, wrong) = parse_deleted(b"../passwd\nhosts\n# c\n");
         assert_eq!((list.len(), wrong), (1, vec!["line 1: not a path below /etc".to_owned()]));
+    }
+
+    #[test]
+    fn what_somebody_wrote_in_a_list_stays_and_one_that_cannot_be_read_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (files, cfg) = (&crate::host::RealFiles, directory.path());
+        let (mut list, _) = super::ignore(files, cfg);
+        assert!(list.add_path(Path::new("first")));
+        write_ignore(files, cfg, &list).unwrap();
+        let at = place(cfg, IGNORE);
+        let mine = std::fs::read_to_string(&at).unwrap() + "# mine\n[bad\n*.bak";
+        std::fs::write(&at, &mine).unwrap();
+        let (mut list, wrong) = super::ignore(files, cfg);
+        assert!(wrong.len() == 1 && list.add_path(Path::new("second")));
+        write_ignore(files, cfg, &list).unwrap();
+        assert_eq!(std::fs::read_to_string(&at).unwrap(), format!("{mine}\n/second\n"));
+
+        let at = place(cfg, DELETED);
+        std::fs::write(&at, "# why\nhosts\n../bad\nmotd\n").unwrap();
+        let deleted = ["motd", "rc.d/new"].map(PathBuf::from).into();
+        write_deleted(files, cfg, &deleted).unwrap();
+        let text = std::fs::read_to_string(&at).unwrap();
+        assert_eq!(text, "# why\n../bad\nmotd\nrc.d/new\n");
+
+        std::fs::write(&at, vec![b'x'; usize::try_from(MAX_SIZE).unwrap() + 1]).unwrap();
+        assert!(write_deleted(files, cfg, &deleted).is_err());
+        assert_eq!(std::fs::metadata(&at).unwrap().len(), MAX_SIZE + 1);
     }
 
     #[test]
