@@ -86,7 +86,10 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
         return Exit::Failed;
     }
     // What was just saved is in /cfg now, too.
-    let mut rewind = self::rewind(boot, &source, &named);
+    let mut rewind = match unsaved.is_empty() {
+        true => rewind,
+        false => self::rewind(boot, &source, &named),
+    };
     let written = rewind.write(boot, &source);
     let (laid, stayed) = lay(boot, &source, back);
     // What could not go from /etc has to be known the next time: /cfg still has it.
