@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::look::{Differ, Fact, look};
+use super::look::{Differ, Fact, Look};
 use super::names::Named;
 use super::plan::{what, with_parents};
-use super::{act, history, lists};
+use super::{act, lists};
 use crate::boot::Boot;
 use crate::boot::cfg::CFG;
 use crate::boot::tree::What;
@@ -66,8 +66,7 @@ struct About {
 /// Decides. The `/cfg` of the fact is the snapshot.
 fn aim(fact: &Fact, about: About) -> Aim {
     let directory = |stat: &Stat| stat.kind == FileKind::Directory;
-    let special =
-        |stat: &Stat| matches!(stat.kind, FileKind::Fifo | FileKind::Socket | FileKind::Device);
+    let special = |stat: &Stat| stat.kind.is_special();
     let clash = |other: &Stat| {
         fact.etc.is_some_and(|etc| special(&etc) || directory(&etc) != directory(other))
     };
@@ -97,19 +96,18 @@ impl Back {
         }
     }
 
-    /// Looks what has to be done in `/etc`, so that it is as with the `/cfg` at `source`. `kept`:
-    /// what was named is kept before it goes.
+    /// What has to be done in `/etc`, so that it is as with the `/cfg` that was looked
+    /// at. `kept`: what was named is kept before it goes.
     pub(super) fn find(
         boot: &mut Boot<'_, '_>,
-        source: &Path,
+        look: &Look,
         named: &Named,
         kept: bool,
     ) -> Option<Back> {
-        let files = boot.host.files();
-        let trees = history::trees(files, source);
+        let (files, trees) = (boot.host.files(), &look.trees);
+        let source = trees.cfg.as_path();
         let (deleted, _) = lists::deleted(files, source);
         let (ignore, _) = lists::ignore(files, Path::new(CFG));
-        let look = look(files, &trees, named);
         if !look.failed.is_empty() {
             act::tell(boot, Code::E95, "not looked at", &look.failed);
             return None;

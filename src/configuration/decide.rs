@@ -88,7 +88,7 @@ fn is_newer(cfg: &Stat, laid: &Laid) -> bool {
 }
 
 fn is_special(stat: &Stat) -> bool {
-    matches!(stat.kind, FileKind::Fifo | FileKind::Socket | FileKind::Device)
+    stat.kind.is_special()
 }
 
 /// Why one cannot take the place of the other: a directory is never replaced, and what somebody

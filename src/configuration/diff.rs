@@ -33,13 +33,13 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     let etc = PathBuf::from("/etc");
     let (lines, before, after) = match &snapshot {
         None => {
-            let Some((plan, _)) = save::plan(boot, &home, &named, false) else {
+            let look = history::look(files, &named);
+            let Some((plan, _)) = save::plan(boot, &home, &named, &look, false) else {
                 return Exit::Failed;
             };
             act::tell(boot, Code::E91, "cannot be saved", &plan.refused);
-            let trees = history::trees(files, Path::new(CFG));
-            let mut before = vec![trees.cfg];
-            before.extend(trees.image.into_iter().rev());
+            let mut before = vec![look.trees.cfg];
+            before.extend(look.trees.image.into_iter().rev());
             (plan.lines, before, etc)
         }
         Some(typed) => {
@@ -71,7 +71,7 @@ fn since(boot: &mut Boot<'_, '_>, snapshot: &Snapshot, named: &Named) -> Vec<Lin
     let then = history::directory(snapshot);
     let (hidden, _) = lists::deleted(files, &cfg);
     let (was_hidden, _) = lists::deleted(files, &then);
-    let look = look(files, &Trees { etc: cfg, cfg: then, image: Vec::new() }, named);
+    let look = look(files, Trees { etc: cfg, cfg: then, image: Vec::new() }, named);
     act::tell(boot, Code::E95, "not looked at", &look.failed);
     let mut lines = Vec::new();
     for fact in look.facts.into_iter().filter(|fact| named.means(&fact.path)) {

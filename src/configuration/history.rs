@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::look::{self, Trees};
+use super::look::{self, Look, Trees};
 use super::names::Named;
 use crate::boot::Boot;
 use crate::boot::cfg::CFG;
@@ -158,6 +158,11 @@ pub(super) fn trees(files: &dyn Files, cfg: &Path) -> Trees {
         cfg: cfg.to_owned(),
         image: image.filter(|tree| files.is_directory(tree)).collect(),
     }
+}
+
+/// Looks at what is meant in `/etc`, `/cfg` and the image.
+pub(super) fn look(files: &dyn Files, named: &Named) -> Look {
+    look::look(files, trees(files, Path::new(CFG)), named)
 }
 
 /// What a person named: a snapshot, and paths.

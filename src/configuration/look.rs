@@ -1,19 +1,15 @@
-//! What `/etc`, `/cfg` and the image have, place by place: the facts of a save.
+//! What `/etc`, `/cfg` and the image have, and how it differs, place by place: the facts of a save.
 
-use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::lists::OURS;
 use super::names::Named;
-use crate::boot::tree::{is_one_file, is_reserved};
+use super::places::{Place, Places};
+use crate::boot::tree::is_one_file;
 use crate::host::{FileKind, Files, Stat, why};
 
 /// The image's own `/etc`, the later over the earlier, as rc.initdiskless copies them.
 pub(super) const IMAGE: [&str; 2] = ["/conf/base/etc", "/conf/default/etc"];
-/// In `/etc`, and always the image's: it is read before `/cfg` is there.
-const CONF: &str = "nanozfs.conf";
 
 /// The trees that are compared.
 #[derive(Clone, Debug)]
@@ -54,8 +50,10 @@ pub(super) struct Fact {
 }
 
 /// All places.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Look {
+    /// What was compared.
+    pub(super) trees: Trees,
     /// A directory stands before what is in it.
     pub(super) facts: Vec<Fact>,
     /// What could not be looked at, and why.
@@ -63,79 +61,64 @@ pub(super) struct Look {
 }
 
 /// Looks at every place that is meant.
-pub(super) fn look(files: &dyn Files, trees: &Trees, named: &Named) -> Look {
-    let mut look = Look::default();
-    let mut open = vec![PathBuf::new()];
-    while let Some(directory) = open.pop() {
-        if let Err(error) = look.level(files, trees, named, &directory, &mut open) {
-            look.failed.push((directory, why(&error)));
+pub(super) fn look(files: &dyn Files, trees: Trees, named: &Named) -> Look {
+    let image: Vec<usize> = (2..2 + trees.image.len()).collect();
+    let all = [trees.etc, trees.cfg].into_iter().chain(trees.image).collect();
+    let places = Places::walk(files, all, named);
+    compare(files, &places, (0, 1), &image)
+}
+
+/// Compares some of the trees that were walked: that of `/etc`, that of `/cfg`, and those of the
+/// image.
+pub(super) fn compare(
+    files: &dyn Files,
+    places: &Places,
+    (etc, cfg): (usize, usize),
+    image: &[usize],
+) -> Look {
+    let tree = |at: usize| places.tree(at).to_owned();
+    let trees =
+        Trees { etc: tree(etc), cfg: tree(cfg), image: image.iter().map(|at| tree(*at)).collect() };
+    let mut look = Look { trees, facts: Vec::new(), failed: places.failed.clone() };
+    for place in &places.places {
+        match fact(files, places, place, (etc, cfg), image) {
+            Ok(Some(fact)) => look.facts.push(fact),
+            Ok(None) => {}
+            Err(error) => look.failed.push((place.path.clone(), why(&error))),
         }
     }
-    look.facts.sort_by(|a, b| a.path.cmp(&b.path));
     look
 }
 
-impl Look {
-    /// Looks at one directory, which may be missing in some of the trees.
-    fn level(
-        &mut self,
-        files: &dyn Files,
-        trees: &Trees,
-        named: &Named,
-        directory: &Path,
-        open: &mut Vec<PathBuf>,
-    ) -> io::Result<()> {
-        let meant = |name: &OsString| {
-            let path = directory.join(name);
-            let top = directory.as_os_str().is_empty();
-            let ours = top && (name == OURS || name == CONF);
-            !ours && !is_reserved(directory, name) && named.leads(&path)
-        };
-        let mut of_trees = Vec::new();
-        for tree in [&trees.etc, &trees.cfg].into_iter().chain(&trees.image) {
-            let place = tree.join(directory);
-            let names = match is_inside(files, tree, directory) {
-                true => files.list(&place)?.into_iter().filter(meant).collect(),
-                false => Vec::new(),
-            };
-            let stats = files.stat_in(&place, &names);
-            let stats: io::Result<Vec<Stat>> = stats.into_iter().collect();
-            of_trees.push(names.into_iter().zip(stats?).collect::<Vec<_>>());
-        }
-        let names: BTreeSet<&OsString> = of_trees.iter().flatten().map(|(name, _)| name).collect();
-        let stat = |tree: usize, name: &OsString| {
-            let tree = of_trees.get(tree)?;
-            let at = tree.binary_search_by(|(other, _)| other.cmp(name)).ok()?;
-            tree.get(at).map(|(_, stat)| *stat)
-        };
-        for name in names {
-            let path = directory.join(name);
-            let (etc, cfg) = (stat(0, name), stat(1, name));
-            let image = (0..trees.image.len()).rev().find_map(|at| Some((stat(at + 2, name)?, at)));
-            let all = [etc, cfg, image.map(|(stat, _)| stat)];
-            if all.into_iter().flatten().any(|stat| stat.kind == FileKind::Directory) {
-                open.push(path.clone());
-            }
-            let other = match (cfg, image) {
-                (Some(cfg), _) => Some((cfg, &trees.cfg)),
-                (None, Some((image, at))) => trees.image.get(at).map(|tree| (image, tree)),
-                (None, None) => None,
-            };
-            let differ = match (&etc, other) {
-                (Some(etc), Some((other, tree))) => {
-                    let (one, two) = (trees.etc.join(&path), tree.join(&path));
-                    let of_one = is_one_file(tree, &trees.etc, &other, etc);
-                    differ(files, (&one, etc), (&two, &other), of_one)
-                }
-                _ => Ok(Differ::Nothing),
-            };
-            match differ {
-                Ok(differ) => self.facts.push(Fact { path, etc, cfg, image, differ }),
-                Err(error) => self.failed.push((path, why(&error))),
-            }
-        }
-        Ok(())
+/// What is at one place, unless none of the trees has anything there.
+fn fact(
+    files: &dyn Files,
+    places: &Places,
+    place: &Place,
+    (etc, cfg): (usize, usize),
+    image: &[usize],
+) -> io::Result<Option<Fact>> {
+    let Place { path, .. } = place;
+    let (etc_has, cfg_has) = (place.stat(etc), place.stat(cfg));
+    let mut images = image.iter().enumerate().rev();
+    let image_has = images.find_map(|(at, tree)| Some((place.stat(*tree)?, at)));
+    if etc_has.is_none() && cfg_has.is_none() && image_has.is_none() {
+        return Ok(None);
     }
+    let other = match (cfg_has, image_has) {
+        (Some(stat), _) => Some((stat, cfg)),
+        (None, Some((stat, at))) => image.get(at).map(|tree| (stat, *tree)),
+        (None, None) => None,
+    };
+    let differ = match (etc_has, other) {
+        (Some(stat), Some((other, at))) => {
+            let (etc, tree) = (places.tree(etc), places.tree(at));
+            let of_one = is_one_file(tree, etc, &other, &stat);
+            differ(files, (&etc.join(path), &stat), (&tree.join(path), &other), of_one)?
+        }
+        _ => Differ::Nothing,
+    };
+    Ok(Some(Fact { path: path.clone(), etc: etc_has, cfg: cfg_has, image: image_has, differ }))
 }
 
 impl Fact {
@@ -150,12 +133,6 @@ impl Fact {
             Some(_) => [self.cfg, image].iter().flatten().any(directory),
         }
     }
-}
-
-/// It is a directory of the tree itself; what a link leads to is another tree.
-fn is_inside(files: &dyn Files, tree: &Path, directory: &Path) -> bool {
-    let mut above = directory.ancestors().filter(|one| !one.as_os_str().is_empty());
-    above.all(|one| files.is_directory(&tree.join(one)))
 }
 
 /// How two files differ; what they hold is read only where it has to be.

@@ -18,9 +18,11 @@ mod log;
 mod look;
 mod mirror;
 mod names;
+mod places;
 mod plan;
 mod recovery;
 mod revert;
+mod rewind;
 mod save;
 
 use std::io;
@@ -43,7 +45,7 @@ pub fn changes(
 ) -> io::Result<Vec<Change>> {
     let (etc, cfg, image) = (etc.to_owned(), cfg.to_owned(), image.to_vec());
     let named = names::Named::default();
-    let look = look::look(files, &look::Trees { etc: etc.clone(), cfg, image }, &named);
+    let look = look::look(files, look::Trees { etc: etc.clone(), cfg, image }, &named);
     if let Some((path, why)) = look.failed.first() {
         return Err(io::Error::other(format!("{}: {why}", path.display())));
     }

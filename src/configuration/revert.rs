@@ -16,28 +16,21 @@ use std::path::{Path, PathBuf};
 use super::back::{Back, From};
 use super::command::Order;
 use super::history::{self, Home};
-use super::look::{Fact, Trees, look};
+use super::look::{Look, compare};
 use super::names::{Named, shown};
+use super::places::Places;
 use super::plan::Plan;
-use super::{act, lists, save};
+use super::rewind::Rewind;
+use super::{act, save};
 use crate::boot::Boot;
 use crate::boot::cfg::CFG;
 use crate::boot::overlay;
-use crate::boot::tree::{self, Change, Comparison, Existing, What};
-use crate::host::{FileKind, mount_of, why};
+use crate::boot::tree::{Change, Comparison};
+use crate::host::{Files, mount_of};
 use crate::report::{Code, Exit, Finding};
 
 /// Said at the end.
 const RUNNING: &str = "what runs goes on with what it read: restart it, or: reboot";
-
-/// What makes `/cfg` as it is in a snapshot.
-struct Rewind {
-    comparison: Comparison,
-    /// What the snapshot has not, deepest first.
-    extra: Vec<(PathBuf, FileKind)>,
-    /// What is to stay deleted then; none when that list is right.
-    deleted: Option<lists::Deleted>,
-}
 
 /// Reverts.
 pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
@@ -57,13 +50,14 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
         boot.find(Finding::new(Code::E93, format!("{CFG} has no snapshot {typed}")));
         return Exit::Failed;
     };
-    let Some((unsaved, looked)) = save::plan(boot, &home, &named, false) else {
-        return Exit::Failed;
-    };
     let source = history::directory(&chosen);
-    let Some(back) = Back::find(boot, &source, &named, true) else { return Exit::Failed };
+    let seen = Seen::look(boot.host.files(), &source, &named);
+    let unsaved = save::plan(boot, &home, &named, &seen.saved, false);
+    let Some((unsaved, looked)) = unsaved else { return Exit::Failed };
+    let back = Back::find(boot, &seen.back, &named, true);
+    let Some(back) = back else { return Exit::Failed };
     show(boot, &back);
-    let rewind = rewind(boot, &source, &named);
+    let rewind = Rewind::find(boot.host.files(), &named, seen.rewind);
     let to = format!("@{}", chosen.name);
     let paths: Vec<_> = named.0.iter().map(|path| shown(path)).collect();
     let which = if paths.is_empty() { String::new() } else { format!(": {}", paths.join(", ")) };
@@ -88,7 +82,7 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     // What was just saved is in /cfg now, too.
     let mut rewind = match unsaved.is_empty() {
         true => rewind,
-        false => self::rewind(boot, &source, &named),
+        false => Rewind::look(boot.host.files(), &source, &named),
     };
     let written = rewind.write(boot, &source);
     let (laid, stayed) = lay(boot, &source, back);
@@ -129,7 +123,8 @@ fn unrecorded(boot: &mut Boot<'_, '_>, home: &mut Home, done: Option<&Named>, no
 
 /// Brings single files of `/etc` back to what `/cfg` has, or else the image. `/cfg` stays as it is.
 fn of_etc(boot: &mut Boot<'_, '_>, named: &Named) -> Exit {
-    let Some(back) = Back::find(boot, Path::new(CFG), named, false) else { return Exit::Failed };
+    let look = history::look(boot.host.files(), named);
+    let Some(back) = Back::find(boot, &look, named, false) else { return Exit::Failed };
     show(boot, &back);
     if let Some(path) = back.unknown.first() {
         let what = format!("{}: neither /cfg nor the image has it", shown(path));
@@ -170,68 +165,28 @@ fn keep_present(boot: &mut Boot<'_, '_>, home: &mut Home, unsaved: &Plan, to: &s
     }
 }
 
-/// How `/cfg` differs from `source`, a snapshot of it.
-fn rewind(boot: &Boot<'_, '_>, source: &Path, named: &Named) -> Rewind {
-    let (files, cfg) = (boot.host.files(), Path::new(CFG));
-    let skip = [PathBuf::from(lists::OURS)];
-    let mut comparison = tree::compare(files, source, cfg, Existing::Replace, &skip);
-    comparison.changes.retain(|change| {
-        let leads = matches!(change.what, What::Directory(_)) && named.leads(&change.path);
-        leads || named.means(&change.path)
-    });
-    let trees = Trees { etc: cfg.to_owned(), cfg: source.to_owned(), image: Vec::new() };
-    let there = look(files, &trees, named).facts;
-    let clashes = there.iter().filter(|fact| fact.is_clash()).map(|fact| fact.path.clone());
-    let clashes: Vec<PathBuf> = clashes.collect();
-    // A directory that stays keeps what is in it.
-    let stays = |fact: &Fact| clashes.iter().any(|path| fact.path.starts_with(path));
-    let there = there.into_iter().rev().filter(|fact| !stays(fact));
-    let extra = there.filter(|fact| fact.cfg.is_none() && named.means(&fact.path));
-    let extra = extra.filter_map(|fact| Some((fact.path, fact.etc?.kind))).collect();
-    let (now, _) = lists::deleted(files, cfg);
-    let (then, _) = lists::deleted(files, source);
-    let kept = now.iter().filter(|path| !named.means(path));
-    let wanted: lists::Deleted =
-        kept.chain(then.iter().filter(|path| named.means(path))).cloned().collect();
-    Rewind { comparison, extra, deleted: (wanted != now).then_some(wanted) }
+/// `/etc`, `/cfg`, the snapshot and the image, walked once and compared three times.
+struct Seen {
+    /// `/etc` with `/cfg`: what is not saved yet.
+    saved: Look,
+    /// `/etc` with the snapshot: what becomes of `/etc`.
+    back: Look,
+    /// `/cfg` with the snapshot: what becomes of `/cfg`.
+    rewind: Look,
 }
 
-impl Rewind {
-    fn is_empty(&self) -> bool {
-        self.comparison.changes.is_empty() && self.extra.is_empty() && self.deleted.is_none()
-    }
-
-    /// Bytes that it writes, at most.
-    fn bytes(&self, boot: &Boot<'_, '_>, source: &Path) -> u64 {
-        let size = |change: &Change| match change.what {
-            What::File(_) => boot.host.files().stat(&source.join(&change.path)).ok(),
-            _ => None,
-        };
-        self.comparison.changes.iter().filter_map(size).map(|stat| act::room_of(stat.size)).sum()
-    }
-
-    /// Writes what the snapshot has. True when all of it was done; what was not is a finding.
-    fn write(&mut self, boot: &mut Boot<'_, '_>, source: &Path) -> bool {
-        let mut failed = std::mem::take(&mut self.comparison.failed);
-        let changes = std::mem::take(&mut self.comparison.changes).into_iter();
-        let changes = changes.map(|one| (one.path, one.what));
-        failed.extend(act::write(boot, source, Path::new(CFG), changes));
-        act::tell(boot, Code::E95, "not brought back to /cfg", &failed);
-        failed.is_empty()
-    }
-
-    /// Removes what the snapshot has not. True when all of it was done; what was not is a finding.
-    fn remove(self, boot: &mut Boot<'_, '_>) -> bool {
-        let (cfg, mut failed) = (Path::new(CFG), Vec::new());
-        if let Some(deleted) = self.deleted {
-            match lists::write_deleted(boot.host.files(), cfg, &deleted) {
-                Ok(()) => boot.changed(1),
-                Err(error) => failed.push((PathBuf::from(lists::OURS), why(&error))),
-            }
+impl Seen {
+    fn look(files: &dyn Files, source: &Path, named: &Named) -> Seen {
+        let (cfg, etc, then) = (0, 1, 2);
+        let trees = history::trees(files, Path::new(CFG));
+        let image: Vec<usize> = (3..3 + trees.image.len()).collect();
+        let all = [trees.cfg, trees.etc, source.to_owned()].into_iter().chain(trees.image);
+        let places = Places::walk(files, all.collect(), named);
+        Seen {
+            saved: compare(files, &places, (etc, cfg), &image),
+            back: compare(files, &places, (etc, then), &image),
+            rewind: compare(files, &places, (cfg, then), &[]),
         }
-        failed.extend(act::remove(boot, cfg, &self.extra));
-        act::tell(boot, Code::E95, "not removed from /cfg", &failed);
-        failed.is_empty()
     }
 }
 

@@ -10,9 +10,11 @@
 //! Running it again after a cut finishes the work: what is in `/cfg` already is not written again,
 //! and what no snapshot has gets one.
 
+use std::path::Path;
+
 use super::command::Order;
 use super::history::{self, Home};
-use super::look::{Fact, look};
+use super::look::{Fact, Look};
 use super::names::{Named, shown};
 use super::plan::{Answer, Known, Plan};
 use super::{act, lists};
@@ -45,7 +47,8 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
         Err(exit) => return exit,
     };
     let ask = boot.act && order.option("yes").is_none() && boot.host.people().is_there();
-    let Some((plan, complete)) = plan(boot, &home, &named, ask) else { return Exit::Failed };
+    let look = history::look(boot.host.files(), &named);
+    let Some((plan, complete)) = plan(boot, &home, &named, &look, ask) else { return Exit::Failed };
     show(boot, &plan);
     let complete = complete && plan.refused.is_empty();
     act::tell(boot, Code::E91, "not saved", &plan.refused);
@@ -112,7 +115,7 @@ pub(super) fn keep(
 /// `/cfg` was never laid, or nobody knows, that is still so: only laying it puts it right.
 pub(super) fn step(boot: &mut Boot<'_, '_>, home: &Home, named: &Named) {
     let whole = Laid::read(boot.host).is_some_and(|laid| laid.failed == 0);
-    if !whole || !named.means(std::path::Path::new("")) {
+    if !whole || !named.means(Path::new("")) {
         return;
     }
     if let Err(error) = Laid::now(boot.host, &home.dataset, 0).write(boot.host) {
@@ -120,19 +123,18 @@ pub(super) fn step(boot: &mut Boot<'_, '_>, home: &Home, named: &Named) {
     }
 }
 
-/// Looks at everything that is meant and decides. False beside the plan when something could not be
-/// looked at.
+/// Decides about everything that is meant and was looked at. False beside the plan when something
+/// could not be looked at.
 pub(super) fn plan(
     boot: &mut Boot<'_, '_>,
     home: &Home,
     named: &Named,
+    look: &Look,
     ask: bool,
 ) -> Option<(Plan, bool)> {
     let laid = history::laid(boot, home)?;
-    let files = boot.host.files();
-    let cfg = std::path::Path::new(CFG);
-    let trees = history::trees(files, cfg);
-    if trees.image.is_empty() && !named.any() {
+    let (files, cfg) = (boot.host.files(), Path::new(CFG));
+    if look.trees.image.is_empty() && !named.any() {
         boot.console.say("the image has no copy of its /etc: only what /cfg has is compared");
     }
     let (deleted, wrong) = lists::deleted(files, cfg);
@@ -140,7 +142,6 @@ pub(super) fn plan(
     for why in wrong.into_iter().chain(also) {
         boot.find(Finding::new(Code::E94, why));
     }
-    let look = look(files, &trees, named);
     act::tell(boot, Code::E91, "not looked at", &look.failed);
     for path in &named.0 {
         let found = |fact: &Fact| fact.path.starts_with(path);
@@ -156,7 +157,7 @@ pub(super) fn plan(
         ignore: &ignore,
         laid,
         named,
-        image: !trees.image.is_empty(),
+        image: !look.trees.image.is_empty(),
     };
     let console = &mut *boot.console;
     let people = boot.host.people();
@@ -174,7 +175,7 @@ pub(super) fn plan(
         }
         Answer::Nobody
     };
-    match Plan::make(files, &trees.etc, &known, &mut answer) {
+    match Plan::make(files, &look.trees.etc, &known, &mut answer) {
         Ok(plan) => Some((plan, look.failed.is_empty())),
         Err(error) => {
             let what = format!("/etc: {}", crate::host::why(&error));

@@ -44,6 +44,11 @@ impl FileKind {
             FileKind::Device => "device node",
         }
     }
+
+    /// Neither a file, a directory nor a link: nothing that could be carried over.
+    pub fn is_special(self) -> bool {
+        matches!(self, FileKind::Fifo | FileKind::Socket | FileKind::Device)
+    }
 }
 
 /// A point in time, as the file system keeps it.

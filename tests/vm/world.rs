@@ -110,6 +110,8 @@ exec </dev/$1 >/dev/$1 2>&1
 stty raw -echo 115200
 PATH=/sbin:/bin:/usr/sbin:/usr/bin
 export PATH
+# No disk here has a cache of its own that needs five seconds before the power goes.
+sysctl -q kern.shutdown.poweroff_delay=0 >/dev/null
 # What nanozfs could change, without its own record.
 state()
 {
