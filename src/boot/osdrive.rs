@@ -241,10 +241,10 @@ pub fn mesh(boot: &mut Boot<'_, '_>) -> Option<Mesh> {
 
 /// Looks for the OS drive, without a line.
 pub fn look(boot: &mut Boot<'_, '_>) -> Option<OsDrive> {
-    find(boot).and_then(|search| search.drive)
+    find(boot).and_then(|(search, _)| search.drive)
 }
 
-fn find(boot: &mut Boot<'_, '_>) -> Option<Search> {
+fn find(boot: &mut Boot<'_, '_>) -> Option<(Search, Mesh)> {
     let mesh = mesh(boot)?;
     let host = boot.host;
     let mounts = host.mounts().unwrap_or_default();
@@ -254,12 +254,13 @@ fn find(boot: &mut Boot<'_, '_>) -> Option<Search> {
         let block = host.read_device(name, ufs::SUPERBLOCK_OFFSET, ufs::SUPERBLOCK_READ);
         ufs::volume_name(&block.ok()?)
     };
-    Some(search(&mesh, root, &boot.config.label, &ufs_name))
+    Some((search(&mesh, root, &boot.config.label, &ufs_name), mesh))
 }
 
 /// The helper: finds the drive and says what it is.
 pub fn step(boot: &mut Boot<'_, '_>) -> (String, Option<OsDrive>) {
-    let Some(search) = find(boot) else { return ("not found".to_owned(), None) };
+    let Some((search, mesh)) = find(boot) else { return ("not found".to_owned(), None) };
+    boot.mesh = Some(mesh);
     if !search.alike.is_empty() {
         let chosen = match &search.drive {
             Some(drive) => format!("{} is used, because / is on it", drive.disk),

@@ -10,6 +10,7 @@ use super::select::{self, Selection};
 use crate::boot::layout::{self, KnownPool};
 use crate::boot::osdrive::{OsDrive, Role};
 use crate::boot::{Action, Boot, osdrive};
+use crate::format::geom::Mesh;
 use crate::host::{Flag, Host};
 use crate::report::{Code, Finding};
 
@@ -45,13 +46,18 @@ pub fn drive_id(drive: &OsDrive) -> &str {
 
 /// Looks which slot boots. `None` where `/` is on no slot, or the drive has only one.
 pub fn look(host: &dyn Host, drive: &OsDrive) -> crate::host::Result<Option<Started>> {
+    let mesh = Mesh::parse(&host.geom()?).map_err(|error| {
+        crate::host::Error::new(crate::host::Kind::Nonsense, "kern.geom.confxml", error.to_string())
+    })?;
+    look_in(host, &mesh, drive)
+}
+
+/// The same, in a mesh that was read a moment ago.
+fn look_in(host: &dyn Host, mesh: &Mesh, drive: &OsDrive) -> crate::host::Result<Option<Started>> {
     let Some(running) = drive.running.filter(|role| *role != Role::RecoveryCopy) else {
         return Ok(None);
     };
-    let mesh = crate::format::geom::Mesh::parse(&host.geom()?).map_err(|error| {
-        crate::host::Error::new(crate::host::Kind::Nonsense, "kern.geom.confxml", error.to_string())
-    })?;
-    let selection = match Selection::read(host, &mesh, drive) {
+    let selection = match Selection::read(host, mesh, drive) {
         Ok(selection) => selection,
         Err(error) if error.kind == crate::host::Kind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -62,7 +68,12 @@ pub fn look(host: &dyn Host, drive: &OsDrive) -> crate::host::Result<Option<Star
 
 /// Before any pool is looked at: a trial makes sure that every other boot goes to the old slot.
 pub fn begin(boot: &mut Boot<'_, '_>, drive: Option<&OsDrive>) -> Option<Started> {
-    let mut started = match look(boot.host, drive?) {
+    let drive = drive?;
+    let looked = match boot.mesh() {
+        Some(mesh) => look_in(boot.host, mesh, drive),
+        None => look(boot.host, drive),
+    };
+    let mut started = match looked {
         Ok(started) => started?,
         Err(error) => {
             boot.find(Finding::failed(Code::E71, "which slot boots is not known", &error));
@@ -72,6 +83,8 @@ pub fn begin(boot: &mut Boot<'_, '_>, drive: Option<&OsDrive>) -> Option<Started
     if started.on_trial {
         let actions = select::begin_trial(&started.selection, started.running);
         change(boot, &mut started, &actions);
+        // Writing to the drive has its labels go and come back.
+        boot.forget_mesh();
         guard(boot);
     }
     Some(started)
