@@ -22,6 +22,7 @@ pub mod var;
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::format::geom::Mesh;
 use crate::host::{Host, Result};
 use crate::report::{Code, Console, Finding, Impact, Mode};
 use crate::upgrade::trial;
@@ -88,6 +89,8 @@ pub struct Boot<'a, 'c> {
     changes: usize,
     cfg: Option<cfg::Origin>,
     past: past::Watch,
+    /// The machine's storage as the helper `osdrive` saw it: true until somebody waits.
+    mesh: Option<Mesh>,
     /// With `-n`: the pools would be imported, and what they hold is not known before.
     barrier: bool,
     /// A memory `/var` that is in use is mounted over.
@@ -113,6 +116,7 @@ impl<'a, 'c> Boot<'a, 'c> {
             changes: 0,
             cfg: None,
             past: past::Watch::default(),
+            mesh: None,
             barrier: false,
             covers: false,
         }
@@ -219,6 +223,16 @@ impl<'a, 'c> Boot<'a, 'c> {
     /// Counts changes made in another way than by [`Boot::perform`].
     pub fn changed(&mut self, count: usize) {
         self.changes += count;
+    }
+
+    /// The machine's storage as the helper `osdrive` has just seen it.
+    pub fn mesh(&self) -> Option<&Mesh> {
+        self.mesh.as_ref()
+    }
+
+    /// The machine's storage has changed, or somebody else looked at it: it is read again.
+    pub fn forget_mesh(&mut self) {
+        self.mesh = None;
     }
 
     /// What follows can be decided only after what `-n` does not do.

@@ -282,13 +282,14 @@ pub fn mesh(boot: &mut Boot<'_, '_>) -> Option<Mesh> {
 
 /// Looks for the OS drive, without a line.
 pub fn look(boot: &mut Boot<'_, '_>) -> Option<OsDrive> {
-    find(boot).and_then(|search| search.drive)
+    find(boot).and_then(|(search, _)| search.drive)
 }
 
-fn find(boot: &mut Boot<'_, '_>) -> Option<Search> {
+fn find(boot: &mut Boot<'_, '_>) -> Option<(Search, Mesh)> {
     let mesh = mesh(boot)?;
     let mounts = boot.host.mounts().unwrap_or_default();
-    Some(search_on(boot.host, &mesh, &mounts, &boot.config.label))
+    let search = search_on(boot.host, &mesh, &mounts, &boot.config.label);
+    Some((search, mesh))
 }
 
 /// The search on this machine. Reads the names of UFS partitions whose labels are hidden.
@@ -304,7 +305,8 @@ pub fn search_on(host: &dyn Host, mesh: &Mesh, mounts: &[Mount], label: &str) ->
 
 /// The helper: finds the drive and says what it is.
 pub fn step(boot: &mut Boot<'_, '_>) -> (String, Option<OsDrive>) {
-    let Some(search) = find(boot) else { return ("not found".to_owned(), None) };
+    let Some((search, mesh)) = find(boot) else { return ("not found".to_owned(), None) };
+    boot.mesh = Some(mesh);
     for finding in search.findings(&boot.config.label) {
         boot.find(finding);
     }

@@ -41,6 +41,30 @@ pub fn label_offsets(mediasize: u64) -> Vec<u64> {
     (0..fit.min(2)).chain(fit.saturating_sub(2).max(2)..fit).map(|n| n * LABEL_SIZE).collect()
 }
 
+/// The end of a label's nvlist area by which [`is_there`] tells, as an offset from the start of the
+/// label, for a device with sectors of this size.
+pub fn tail(sectorsize: u64) -> (u64, usize) {
+    let length = sectorsize.clamp(4 << 10, 16 << 10);
+    (NVLIST_OFFSET + NVLIST_SIZE as u64 - length, length as usize)
+}
+
+/// There is a label, good or damaged, where this is the end of its nvlist area: what [`parse`]
+/// would not call nothing.
+pub fn is_there(tail: &[u8]) -> bool {
+    let trailer = tail.len().checked_sub(TRAILER_SIZE).and_then(|at| tail.get(at..));
+    let magic = trailer.and_then(<[u8]>::first_chunk::<8>);
+    magic.is_some_and(|magic| byte_order(*magic).is_some())
+}
+
+/// How words of eight bytes are stored where the magic number is these bytes.
+fn byte_order(magic: [u8; 8]) -> Option<fn([u8; 8]) -> u64> {
+    match u64::from_le_bytes(magic) {
+        MAGIC => Some(u64::from_le_bytes),
+        other if other.swap_bytes() == MAGIC => Some(u64::from_be_bytes),
+        _ => None,
+    }
+}
+
 /// What the label says of the pool: `pool_state_t` in OpenZFS' `include/sys/fs/zfs.h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolState {
@@ -176,11 +200,7 @@ pub fn parse(phys: &[u8], label_offset: u64) -> Result<Option<Label>, ParseError
         let why = format!("{} bytes, {NVLIST_SIZE} expected", phys.len());
         return Err(ParseError::new(WHAT, why));
     };
-    let word: fn([u8; 8]) -> u64 = match u64::from_le_bytes(*area.magic) {
-        MAGIC => u64::from_le_bytes,
-        other if other.swap_bytes() == MAGIC => u64::from_be_bytes,
-        _ => return Ok(None),
-    };
+    let Some(word) = byte_order(*area.magic) else { return Ok(None) };
     let big_endian = word([0, 0, 0, 0, 0, 0, 0, 1]) == 1;
     if checksum(&area, label_offset, big_endian) != *area.checksum {
         return Err(ParseError::new(WHAT, "the checksum is wrong"));

@@ -232,20 +232,29 @@ impl RunError {
             Self::TimedOut { after, .. } => Kind::TimedOut(*after),
             Self::Spawn { .. } => Kind::Refused,
         };
-        super::Error::new(kind, command.argv(), self.to_string())
+        super::Error::new(kind, command.argv(), format!("{}: {}", command.program, self.why()))
+    }
+
+    /// Why, without the command.
+    fn why(&self) -> String {
+        match self {
+            Self::Missing { .. } => "not found".to_owned(),
+            Self::TimedOut { after, killed, .. } => {
+                let end = if *killed { "and was stopped" } else { "and cannot be killed" };
+                format!("took more than {} s {end}", seconds(*after))
+            }
+            Self::Spawn { error, .. } => why(error),
+        }
     }
 }
 
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing { argv } => write!(f, "cannot run: {argv}: not found"),
-            Self::TimedOut { argv, after, killed } => {
-                let end = if *killed { "and was stopped" } else { "and cannot be killed" };
-                let after = seconds(*after);
-                write!(f, "timed out: {argv}: took more than {after} s {end}")
+            Self::Missing { argv } | Self::Spawn { argv, .. } => {
+                write!(f, "cannot run: {argv}: {}", self.why())
             }
-            Self::Spawn { argv, error } => write!(f, "cannot run: {argv}: {}", why(error)),
+            Self::TimedOut { argv, .. } => write!(f, "timed out: {argv}: {}", self.why()),
         }
     }
 }

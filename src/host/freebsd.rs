@@ -1,5 +1,6 @@
 //! The real machine: FreeBSD.
 
+mod devices;
 mod drives;
 mod held;
 mod inventory;
@@ -10,21 +11,21 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::command::{self, Consume, Runner, System};
 use super::programs::{databases, zfs, zpool};
 use super::{
     Database, Drives, Error, Files, HeldDirectory, Holder, Host, Import, Inventory, Kind, Lock,
-    Mount, MountRequest, NewPool, People, RealFiles, Result, Services, Snapshots, Source, Terminal,
+    Mount, MountRequest, NewPool, People, ReadAt, RealFiles, Result, Services, Snapshots, Source,
+    Terminal, imported,
 };
 use crate::format::manifest::Packing;
 use crate::format::zfs::Dataset;
 use crate::format::zpool::Pool;
 use crate::sys;
 
-/// How often the kernel is asked whether devices came or went.
-const POLL: Duration = Duration::from_millis(100);
 /// What the lock is taken on: there in every mode of the system, and read-only is enough.
 const EXECUTABLE: &str = "/sbin/nanozfs";
 /// The kernel environment variable that says who holds the lock: it can be written to when every
@@ -35,6 +36,9 @@ const HOLDER: &str = "nanozfs.lock";
 pub struct FreeBsd {
     files: RealFiles,
     runner: Box<dyn Runner>,
+    devices: devices::Devices,
+    /// Name and GUID of every pool that this process has imported.
+    imported: Mutex<Vec<(String, u64)>>,
 }
 
 impl FreeBsd {
@@ -43,7 +47,12 @@ impl FreeBsd {
         if let Err(error) = sys::siginfo::install() {
             log::debug!("SIGINFO: {error}");
         }
-        FreeBsd { files: RealFiles, runner: Box::new(System) }
+        FreeBsd {
+            files: RealFiles,
+            runner: Box::new(System),
+            devices: devices::Devices::default(),
+            imported: Mutex::default(),
+        }
     }
 }
 
@@ -71,6 +80,22 @@ fn failed(error: &io::Error) -> Error {
         Some((doing, why)) => Error::new(kind, doing, why),
         None => Error::new(kind, "system call", text),
     }
+}
+
+/// Reads as much as there is, up to `length` bytes.
+fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 struct Held(#[allow(dead_code, reason = "held for its drop")] sys::lock::Lock);
@@ -136,23 +161,17 @@ impl Host for FreeBsd {
     }
 
     fn geom(&self) -> Result<Vec<u8>> {
-        sys::sysctl::bytes("kern.geom.confxml").map_err(|error| failed(&error))
+        self.devices.look();
+        sys::sysctl::long("kern.geom.confxml").map_err(|error| failed(&error))
     }
 
     fn read_device(&self, name: &str, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        self.device(name)?(offset, length)
+    }
+
+    fn device(&self, name: &str) -> io::Result<Box<ReadAt<'_>>> {
         let file = File::open(format!("/dev/{name}"))?;
-        let mut bytes = vec![0; length];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match file.read_at(rest, offset + filled as u64) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        bytes.truncate(filled);
-        Ok(bytes)
+        Ok(Box::new(move |offset, length| read_at(&file, offset, length)))
     }
 
     fn mounts(&self) -> Result<Vec<Mount>> {
@@ -169,7 +188,14 @@ impl Host for FreeBsd {
     }
 
     fn pools(&self) -> Result<Vec<Pool>> {
-        zpool::list(&*self.runner)
+        // Most boots know without running a program.
+        let ours = self.imported.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = sys::sysctl::children(imported::POOLS).ok();
+        let state = |name: &str| sys::sysctl::string(&imported::state_of(name)).ok();
+        match names.and_then(|names| imported::pools(&names, &ours, state)) {
+            Some(pools) => Ok(pools),
+            None => zpool::list(&*self.runner),
+        }
     }
 
     fn datasets(&self, root: &str) -> Result<Vec<Dataset>> {
@@ -188,19 +214,7 @@ impl Host for FreeBsd {
     }
 
     fn wait_for_devices(&self, until: Duration) -> bool {
-        // The list is short text; asking for it also waits for tasting that is under way.
-        let devices = || sys::sysctl::bytes("kern.geom.conftxt").unwrap_or_default();
-        let before = devices();
-        loop {
-            let left = until.saturating_sub(self.uptime());
-            if left.is_zero() {
-                return false;
-            }
-            std::thread::sleep(left.min(POLL));
-            if sys::siginfo::asked() != 0 || devices() != before {
-                return true;
-            }
-        }
+        self.devices.wait(until)
     }
 
     fn input(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
@@ -241,7 +255,15 @@ impl Host for FreeBsd {
                 .map(|import| scope.spawn(move || zpool::import(runner, import)))
                 .collect();
             let lost = || Err(Error::new(Kind::Refused, "zpool import", "its thread was lost"));
-            running.into_iter().map(|import| import.join().unwrap_or_else(|_| lost())).collect()
+            let join = |import: std::thread::ScopedJoinHandle<'_, Result<()>>| {
+                import.join().unwrap_or_else(|_| lost())
+            };
+            let results: Vec<_> = running.into_iter().map(join).collect();
+            let mut ours = self.imported.lock().unwrap_or_else(PoisonError::into_inner);
+            for (import, _) in imports.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
+                ours.push((import.name.clone(), import.guid));
+            }
+            results
         })
     }
 

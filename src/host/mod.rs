@@ -12,6 +12,12 @@ mod files;
 #[cfg(target_os = "freebsd")]
 mod freebsd;
 mod holder;
+#[cfg(any(target_os = "freebsd", test))]
+#[cfg_attr(
+    not(target_os = "freebsd"),
+    allow(dead_code, reason = "its decision is tested everywhere")
+)]
+mod imported;
 mod input;
 mod inventory;
 #[cfg(target_os = "freebsd")]
@@ -73,6 +79,12 @@ pub trait Host: Send + Sync {
     /// Reads `length` bytes at byte `offset` of the provider `name` (no `/dev/`). Short at the
     /// end of the device. Opens read-only, which disturbs no label.
     fn read_device(&self, name: &str, offset: u64, length: usize) -> std::io::Result<Vec<u8>>;
+
+    /// Opens the provider `name` as [`Host::read_device`] does, to read from it more than once.
+    fn device(&self, name: &str) -> std::io::Result<Box<ReadAt<'_>>> {
+        let name = name.to_owned();
+        Ok(Box::new(move |offset, length| self.read_device(&name, offset, length)))
+    }
 
     /// What is mounted, in the order of mounting (getfsstat(2)).
     fn mounts(&self) -> Result<Vec<Mount>>;
@@ -156,6 +168,9 @@ pub trait Host: Send + Sync {
     /// not running us.
     fn reread_rc_conf(&self) -> Result<bool>;
 }
+
+/// Reads so many bytes at a byte offset; short at the end of the device.
+pub type ReadAt<'a> = dyn Fn(u64, usize) -> std::io::Result<Vec<u8>> + 'a;
 
 /// Held while a nanozfs acts; dropping it lets the next one in.
 pub trait Lock: Send {}

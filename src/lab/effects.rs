@@ -117,6 +117,8 @@ pub(crate) struct Run {
     pub(crate) waited: Duration,
     /// Programs that FreeBSD would have run.
     pub(crate) programs: usize,
+    /// GUIDs of the pools that it has imported.
+    pub(crate) imported: Vec<u64>,
     /// Set while a nanozfs is at work.
     pub(crate) lock: Arc<AtomicBool>,
 }
@@ -258,7 +260,8 @@ impl Inner {
                 Error::new(Kind::TimedOut(limit), doing, why)
             }
             Failure::Missing => {
-                let why = format!("cannot run: {doing}: not found");
+                let program = doing.split(' ').next().unwrap_or_default();
+                let why = format!("{program}: not found");
                 Error::new(Kind::ProgramMissing, doing, why)
             }
             Failure::Nonsense => Error::new(Kind::Nonsense, doing, "its answer makes no sense"),

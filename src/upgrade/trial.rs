@@ -75,7 +75,12 @@ pub fn look_in(
 
 /// Before any pool is looked at: a trial makes sure that every other boot goes to the old slot.
 pub fn begin(boot: &mut Boot<'_, '_>, drive: Option<&OsDrive>) -> Option<Started> {
-    let mut started = match look(boot.host, drive?) {
+    let drive = drive?;
+    let looked = match boot.mesh() {
+        Some(mesh) => look_in(boot.host, mesh, drive),
+        None => look(boot.host, drive),
+    };
+    let mut started = match looked {
         Ok(started) => started?,
         Err(error) => {
             boot.find(Finding::failed(Code::E71, "which slot boots is not known", &error));
@@ -85,6 +90,8 @@ pub fn begin(boot: &mut Boot<'_, '_>, drive: Option<&OsDrive>) -> Option<Started
     if started.on_trial {
         let actions = select::begin_trial(&started.selection, started.running);
         change(boot, &mut started, &actions);
+        // Writing to the drive has its labels go and come back.
+        boot.forget_mesh();
         guard(boot);
     }
     Some(started)

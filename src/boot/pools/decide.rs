@@ -191,8 +191,12 @@ fn two_of_a_name(name: &str, pools: &[&FoundPool]) -> Wanted {
     let what = format!("pool {name}: {} pools have this name: none is imported", pools.len());
     let mut finding = Finding::new(Code::E27, what);
     for pool in pools {
-        let host = pool.hostname.as_deref().filter(|name| !name.is_empty());
-        let host = host.unwrap_or("an unknown host");
+        let host = match (pool.hostname.as_deref(), pool.hostid) {
+            (Some(name), _) if !name.is_empty() => name.to_owned(),
+            // A pool that is imported at boot learns the ID only: there is no name yet.
+            (_, Some(id)) if id != 0 => format!("the host with ID {id:08x}"),
+            _ => "an unknown host".to_owned(),
+        };
         let mut disks: Vec<_> = pool.devices.values().map(|device| device.disk.as_str()).collect();
         disks.sort_unstable();
         let text = format!("{}, last used by {host}, on {}", pool.guid, disks.join(" "));

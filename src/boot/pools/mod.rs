@@ -40,11 +40,17 @@ pub fn step(boot: &mut Boot<'_, '_>) -> (String, Vec<KnownPool>) {
         boot.find(finding.clone());
     }
     let began = boot.host.uptime();
-    let failed = import(boot, &round);
+    let mut failed = import(boot, &round);
     let took = boot.host.uptime().saturating_sub(began);
     let after = match round.imports().is_empty() || !boot.act {
         true => before.clone(),
-        false => layout::list(boot).unwrap_or_else(|| before.clone()),
+        false => match layout::list(boot) {
+            Some(after) => {
+                failed.extend(not_there(boot, &round, &failed, &after));
+                after
+            }
+            None => before.clone(),
+        },
     };
     let known = layout::known(boot, &after);
     let pools = layout::read(boot, &known);
@@ -71,7 +77,9 @@ fn wait(boot: &mut Boot<'_, '_>, imported: &[Pool]) -> Round {
     let mut scanner = Scanner::default();
     let mut told = false;
     loop {
-        let Some(mesh) = osdrive::mesh(boot) else { return Round::default() };
+        // What osdrive saw is a moment old: what has come since wakes the first wait at once.
+        let mesh = boot.mesh.take().or_else(|| osdrive::mesh(boot));
+        let Some(mesh) = mesh else { return Round::default() };
         let scan = scanner.scan(boot.host, &mesh);
         let (found, twins) = survey::survey(&scan.members);
         let mut round = decide::decide(&boot.config.pools, found, imported);
@@ -133,6 +141,25 @@ fn import(boot: &mut Boot<'_, '_>, round: &Round) -> Vec<String> {
         }
     }
     failed
+}
+
+/// The pools whose import ended well and which are not imported for all that. Each is a finding.
+fn not_there(
+    boot: &mut Boot<'_, '_>,
+    round: &Round,
+    failed: &[String],
+    after: &[Pool],
+) -> Vec<String> {
+    let mut names = Vec::new();
+    for pool in round.imports() {
+        let there = after.iter().any(|other| other.guid == pool.guid);
+        if !there && !failed.contains(&pool.name) {
+            let what = format!("pool {}: zpool import ended well, and imported nothing", pool.name);
+            boot.find(Finding::new(Code::E26, what));
+            names.push(pool.name.clone());
+        }
+    }
+    names
 }
 
 /// Why an import did not succeed, as a finding.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::boot::osdrive::disk_name;
 use crate::format::geom::{Mesh, ProviderId};
 use crate::format::zfs_label::{self, Label, PoolState};
-use crate::host::{Host, why};
+use crate::host::{Host, ReadAt, why};
 
 /// OpenZFS uses no device smaller than this (`SPA_MINDEVSIZE`, `sys/fs/zfs.h`).
 const SMALLEST: u64 = 64 << 20;
@@ -84,20 +84,23 @@ impl Scanner {
             .iter()
             .map(|id| (*id, mesh.provider(*id)))
             .filter(|(_, p)| !self.known.contains_key(&(p.name.clone(), p.mediasize)))
-            .map(|(id, p)| (p.name.clone(), p.mediasize, mesh.has_partitions(id)))
+            .map(|(id, p)| Fresh {
+                name: p.name.clone(),
+                mediasize: p.mediasize,
+                sectorsize: p.sectorsize,
+                partitioned: mesh.has_partitions(id),
+            })
             .collect();
         let share = fresh.len().div_ceil(READERS).max(1);
         let readings: Vec<_> = std::thread::scope(|scope| {
-            let read = |part: &[(String, u64, bool)]| {
-                part.iter()
-                    .map(|(name, size, cut)| read(host, name, *size, *cut))
-                    .collect::<Vec<_>>()
-            };
+            let read =
+                |part: &[Fresh]| part.iter().map(|fresh| read(host, fresh)).collect::<Vec<_>>();
             let readers: Vec<_> =
                 fresh.chunks(share).map(|part| scope.spawn(move || read(part))).collect();
             readers.into_iter().flat_map(|reader| reader.join().unwrap_or_default()).collect()
         });
-        self.known.extend(fresh.into_iter().map(|(name, size, _)| (name, size)).zip(readings));
+        let names = fresh.into_iter().map(|fresh| (fresh.name, fresh.mediasize));
+        self.known.extend(names.zip(readings));
         self.collect(mesh, &candidates)
     }
 
@@ -147,30 +150,109 @@ fn preferred_name<'a>(mesh: &'a Mesh, id: ProviderId, label: &Label) -> &'a str 
     same.or(names.first()).copied().unwrap_or_default()
 }
 
-/// The first sound label of a device.
+/// A device to read.
+struct Fresh {
+    name: String,
+    mediasize: u64,
+    sectorsize: u64,
+    partitioned: bool,
+}
+
+/// What is on a device.
+fn read(host: &dyn Host, device: &Fresh) -> Reading {
+    match host.device(&device.name).and_then(|read| first_label(&*read, device)) {
+        Ok(reading) => reading,
+        // One look is enough at a disk that does not answer: it may take seconds each time.
+        Err(error) => Reading::Damaged(format!("cannot be read: {}", why(&error))),
+    }
+}
+
+/// The first sound label of a device. Where there is none, only the ends of the places for one are
+/// read.
 ///
 /// OpenZFS writes the even labels, then the uberblock, then the odd ones (`vdev_config_sync`), so
 /// a sound label 0 is never older than what the pool has committed. On a disk that has partitions
 /// only label 0 counts: those at its end are leftovers from before it was partitioned.
-fn read(host: &dyn Host, provider: &str, mediasize: u64, partitioned: bool) -> Reading {
+fn first_label(read: &ReadAt<'_>, device: &Fresh) -> std::io::Result<Reading> {
     let mut damage = None;
-    let offsets = zfs_label::label_offsets(mediasize);
-    let order = if partitioned { [0].as_slice() } else { [0, 2, 1, 3].as_slice() };
+    let offsets = zfs_label::label_offsets(device.mediasize);
+    let order = if device.partitioned { [0].as_slice() } else { [0, 2, 1, 3].as_slice() };
+    let (tail, length) = zfs_label::tail(device.sectorsize);
     for offset in order.iter().filter_map(|number| offsets.get(*number)) {
-        let at = offset + zfs_label::NVLIST_OFFSET;
-        let parsed = match host.read_device(provider, at, zfs_label::NVLIST_SIZE) {
-            Ok(bytes) => zfs_label::parse(&bytes, *offset).map_err(|error| error.to_string()),
-            // One look is enough at a disk that does not answer: it may take seconds each time.
-            Err(error) => return Reading::Damaged(format!("cannot be read: {}", why(&error))),
-        };
-        match parsed {
-            Ok(Some(label)) => return Reading::Label(Box::new(label)),
+        if !zfs_label::is_there(&read(offset + tail, length)?) {
+            continue;
+        }
+        let bytes = read(offset + zfs_label::NVLIST_OFFSET, zfs_label::NVLIST_SIZE)?;
+        match zfs_label::parse(&bytes, *offset) {
+            Ok(Some(label)) => return Ok(Reading::Label(Box::new(label))),
             Ok(None) => {}
-            Err(why) => damage = Some(why),
+            Err(error) => damage = Some(error.to_string()),
         }
     }
-    match damage {
-        Some(why) if !partitioned => Reading::Damaged(why),
+    Ok(match damage {
+        Some(why) if !device.partitioned => Reading::Damaged(why),
         _ => Reading::Nothing,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// What is found on a device with these labels, some of them damaged, and what was read.
+    fn found(sound: &[usize], damaged: &[usize], partitioned: bool) -> (&'static str, Vec<usize>) {
+        let device =
+            Fresh { name: "ada1".to_owned(), mediasize: SMALLEST, sectorsize: 512, partitioned };
+        let offsets = zfs_label::label_offsets(SMALLEST);
+        let mut content = vec![0; SMALLEST as usize];
+        for number in sound.iter().chain(damaged) {
+            let label = Label {
+                version: 5000,
+                state: PoolState::Spare,
+                txg: 0,
+                pool_name: None,
+                pool_guid: None,
+                hostid: None,
+                hostname: None,
+                guid: 7,
+                top_guid: None,
+                vdev_children: 0,
+                holes: Vec::new(),
+                features_for_read: Vec::new(),
+                tree: None,
+            };
+            let mut area = zfs_label::encode(&label, offsets[*number]).unwrap();
+            if damaged.contains(number) {
+                area[200] ^= 1;
+            }
+            let at = (offsets[*number] + zfs_label::NVLIST_OFFSET) as usize;
+            content[at..at + area.len()].copy_from_slice(&area);
+        }
+        let reads = RefCell::new(Vec::new());
+        let read = |offset: u64, length: usize| {
+            reads.borrow_mut().push(length >> 10);
+            Ok(content[offset as usize..offset as usize + length].to_vec())
+        };
+        let reading = match first_label(&read, &device).unwrap() {
+            Reading::Label(_) => "label",
+            Reading::Nothing => "nothing",
+            Reading::Damaged(_) => "damaged",
+        };
+        (reading, reads.into_inner())
+    }
+
+    #[test]
+    fn no_more_is_read_than_it_takes() {
+        assert_eq!(found(&[0, 1, 2, 3], &[], false), ("label", vec![4, 112]));
+        assert_eq!(found(&[], &[], false), ("nothing", vec![4, 4, 4, 4]));
+        assert_eq!(found(&[], &[], true), ("nothing", vec![4]));
+        assert_eq!(found(&[2], &[], true), ("nothing", vec![4]), "left over");
+        assert_eq!(found(&[0], &[], true), ("label", vec![4, 112]));
+        assert_eq!(found(&[2, 3], &[], false), ("label", vec![4, 4, 112]), "overwritten in front");
+        assert_eq!(found(&[1, 2, 3], &[0], false), ("label", vec![4, 112, 4, 112]));
+        assert_eq!(found(&[], &[0], false), ("damaged", vec![4, 112, 4, 4, 4]));
+        assert_eq!(found(&[], &[0], true), ("nothing", vec![4, 112]));
     }
 }

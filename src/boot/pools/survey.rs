@@ -20,6 +20,8 @@ pub struct FoundPool {
     pub state: PoolState,
     /// The host that used it last.
     pub hostname: Option<String>,
+    /// That host's ID (hostid(8)); 0 or none where it had none.
+    pub hostid: Option<u64>,
     /// The devices found, by their vdev's GUID.
     pub devices: BTreeMap<u64, Device>,
     tops: BTreeMap<u64, Vdev>,
@@ -118,6 +120,7 @@ pub fn survey(members: &[Member]) -> (Vec<FoundPool>, Vec<(String, String)>) {
             name.clone_into(&mut pool.name);
             pool.state = label.state;
             pool.hostname.clone_from(&label.hostname);
+            pool.hostid = label.hostid;
             pool.top_count = label.vdev_children;
             pool.holes.clone_from(&label.holes);
             pool.tops_removed = label.features_for_read.iter().any(|name| name == DEVICE_REMOVAL);
@@ -166,6 +169,7 @@ impl FoundPool {
             guid,
             state: PoolState::Active,
             hostname: None,
+            hostid: None,
             devices: BTreeMap::new(),
             tops: BTreeMap::new(),
             top_count: 0,

@@ -1,5 +1,6 @@
 //! From XML to a mesh.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use roxmltree::{Document, Node};
@@ -11,7 +12,8 @@ const WHAT: &str = "kern.geom.confxml";
 
 pub(super) fn parse(text: &[u8]) -> Result<Mesh, ParseError> {
     let until_nul = text.split(|byte| *byte == 0).next().unwrap_or_default();
-    let text = clean(&String::from_utf8_lossy(until_nul));
+    let text = String::from_utf8_lossy(until_nul);
+    let text = clean(&text);
     let document = Document::parse(&text).map_err(|error| ParseError {
         what: WHAT.to_owned(),
         at: Some(error.pos().row as usize),
@@ -27,13 +29,18 @@ pub(super) fn parse(text: &[u8]) -> Result<Mesh, ParseError> {
 /// The text without characters that XML forbids. The kernel replaces them in names and serial
 /// numbers, but not every class does so with what it adds, and one odd disk must not hide all
 /// others.
-fn clean(text: &str) -> String {
+fn clean(text: &str) -> Cow<'_, str> {
+    // U+FFFE and U+FFFF begin with this byte.
+    let odd = |byte: u8| (byte < b' ' && !b"\t\n\r".contains(&byte)) || byte == 0xef;
+    if !text.bytes().any(odd) {
+        return Cow::Borrowed(text);
+    }
     let replace = |c: char| match c {
         '\t' | '\n' | '\r' => c,
         '\0'..' ' | '\u{fffe}' | '\u{ffff}' => '?',
         _ => c,
     };
-    text.chars().map(replace).collect()
+    Cow::Owned(text.chars().map(replace).collect())
 }
 
 fn read(mesh: Node<'_, '_>) -> Mesh {
