@@ -7,6 +7,7 @@ use super::history;
 use super::look::{Differ, Trees, look};
 use super::names::Named;
 use super::plan::Line;
+use super::walk::Walk;
 use super::{act, lines, lists, save};
 use crate::boot::Boot;
 use crate::boot::cfg::CFG;
@@ -33,7 +34,7 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     let etc = PathBuf::from("/etc");
     let (lines, before, after) = match &snapshot {
         None => {
-            let look = history::look(files, &named);
+            let look = Walk::new(files, &named, None, None).unsaved(files);
             let Some((plan, _)) = save::plan(boot, &home, &named, &look, false) else {
                 return Exit::Failed;
             };

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::look::{self, Look, Trees};
 use super::names::Named;
 use crate::boot::Boot;
 use crate::boot::cfg::CFG;
 use crate::boot::laid::Laid;
 use crate::format::zfs::Snapshot;
-use crate::host::{Files, Stat, mounted_at};
+use crate::host::mounted_at;
 use crate::report::{Code, Exit, Finding};
 use crate::upgrade::journal::id_of;
 
@@ -102,13 +101,6 @@ impl Home {
         named.or_else(|| self.snapshots.get(at()?))
     }
 
-    /// `/cfg` holds something that no snapshot has.
-    pub(super) fn is_ahead(&self, files: &dyn Files) -> bool {
-        let Some(newest) = self.snapshots.last() else { return true };
-        let same = same(files, Path::new(CFG), &directory(newest), Path::new(""));
-        !same.unwrap_or(false)
-    }
-
     /// A name that no snapshot has.
     fn fresh(&self, now: i64) -> String {
         let mut now = now;
@@ -150,21 +142,6 @@ pub(super) fn directory(snapshot: &Snapshot) -> PathBuf {
     Path::new(CFG).join(".zfs/snapshot").join(&snapshot.name)
 }
 
-/// What is compared when `/cfg` is compared with something.
-pub(super) fn trees(files: &dyn Files, cfg: &Path) -> Trees {
-    let image = look::IMAGE.iter().map(PathBuf::from);
-    Trees {
-        etc: PathBuf::from("/etc"),
-        cfg: cfg.to_owned(),
-        image: image.filter(|tree| files.is_directory(tree)).collect(),
-    }
-}
-
-/// Looks at what is meant in `/etc`, `/cfg` and the image.
-pub(super) fn look(files: &dyn Files, named: &Named) -> Look {
-    look::look(files, trees(files, Path::new(CFG)), named)
-}
-
 /// What a person named: a snapshot, and paths.
 ///
 /// # Errors
@@ -186,26 +163,4 @@ pub(super) fn named(operands: &[std::ffi::OsString]) -> Result<(Option<String>, 
 fn plain(text: &str) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(clean).take(LONGEST).collect()
-}
-
-/// Two directories hold the very same files: a snapshot keeps all times of what it has, and nobody
-/// can set the time of the last change.
-fn same(files: &dyn Files, one: &Path, two: &Path, below: &Path) -> std::io::Result<bool> {
-    let (one_here, two_here) = (one.join(below), two.join(below));
-    let mut names = files.list(&one_here)?;
-    if below.as_os_str().is_empty() {
-        names.retain(|name| name != ".zfs");
-    }
-    if names != files.list(&two_here)? {
-        return Ok(false);
-    }
-    let (ones, twos) = (files.stat_in(&one_here, &names), files.stat_in(&two_here, &names));
-    for ((name, one_stat), two_stat) in names.iter().zip(ones).zip(twos) {
-        let (one_stat, two_stat): (Stat, Stat) = (one_stat?, two_stat?);
-        let directory = one_stat.kind == crate::host::FileKind::Directory;
-        if one_stat != two_stat || directory && !same(files, one, two, &below.join(name))? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }

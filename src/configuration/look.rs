@@ -65,22 +65,29 @@ pub(super) fn look(files: &dyn Files, trees: Trees, named: &Named) -> Look {
     let image: Vec<usize> = (2..2 + trees.image.len()).collect();
     let all = [trees.etc, trees.cfg].into_iter().chain(trees.image).collect();
     let places = Places::walk(files, all, named);
-    compare(files, &places, (0, 1), &image)
+    compare(files, &places, (0, 1), &image, &[])
 }
 
 /// Compares some of the trees that were walked: that of `/etc`, that of `/cfg`, and those of the
-/// image.
+/// image. `before`: what such a comparison with another `/cfg` found, by path.
 pub(super) fn compare(
     files: &dyn Files,
     places: &Places,
     (etc, cfg): (usize, usize),
     image: &[usize],
+    before: &[Fact],
 ) -> Look {
     let tree = |at: usize| places.tree(at).to_owned();
     let trees =
         Trees { etc: tree(etc), cfg: tree(cfg), image: image.iter().map(|at| tree(*at)).collect() };
     let mut look = Look { trees, facts: Vec::new(), failed: places.failed.clone() };
     for place in &places.places {
+        let known = before.binary_search_by(|fact| fact.path.cmp(&place.path));
+        let known = known.ok().and_then(|at| before.get(at)).filter(|fact| fact.cfg.is_none());
+        if let (Some(fact), None) = (known, place.stat(cfg)) {
+            look.facts.push(fact.clone());
+            continue;
+        }
         match fact(files, places, place, (etc, cfg), image) {
             Ok(Some(fact)) => look.facts.push(fact),
             Ok(None) => {}

@@ -24,6 +24,7 @@ mod recovery;
 mod revert;
 mod rewind;
 mod save;
+mod walk;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@ use crate::boot::tree::is_reserved;
 use crate::host::{FileKind, Files, Stat, why};
 
 /// In `/etc`, and always the image's: it is read before `/cfg` is there.
-const CONF: &str = "nanozfs.conf";
+pub(super) const CONF: &str = "nanozfs.conf";
 
 /// One place, which at least one of the trees has.
 #[derive(Clone, Debug, PartialEq, Eq)]

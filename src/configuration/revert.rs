@@ -16,17 +16,16 @@ use std::path::{Path, PathBuf};
 use super::back::{Back, From};
 use super::command::Order;
 use super::history::{self, Home};
-use super::look::{Look, compare};
 use super::names::{Named, shown};
-use super::places::Places;
 use super::plan::Plan;
 use super::rewind::Rewind;
+use super::walk::Walk;
 use super::{act, save};
 use crate::boot::Boot;
 use crate::boot::cfg::CFG;
 use crate::boot::overlay;
 use crate::boot::tree::{Change, Comparison};
-use crate::host::{Files, mount_of};
+use crate::host::mount_of;
 use crate::report::{Code, Exit, Finding};
 
 /// Said at the end.
@@ -51,13 +50,18 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
         return Exit::Failed;
     };
     let source = history::directory(&chosen);
-    let seen = Seen::look(boot.host.files(), &source, &named);
-    let unsaved = save::plan(boot, &home, &named, &seen.saved, false);
-    let Some((unsaved, looked)) = unsaved else { return Exit::Failed };
-    let back = Back::find(boot, &seen.back, &named, true);
-    let Some(back) = back else { return Exit::Failed };
+    let files = boot.host.files();
+    let walk = Walk::new(files, &named, home.snapshots.last(), Some(&chosen));
+    let unsaved = walk.unsaved(files);
+    let back = walk.back(files, &unsaved);
+    let Some((unsaved, looked)) = save::plan(boot, &home, &named, &unsaved, false) else {
+        return Exit::Failed;
+    };
+    let Some(back) = Back::find(boot, &back, &named, true) else { return Exit::Failed };
     show(boot, &back);
-    let rewind = Rewind::find(boot.host.files(), &named, seen.rewind);
+    let files = boot.host.files();
+    let rewind = Rewind::find(files, &named, walk.rewind(files));
+    let ahead = walk.is_ahead(files);
     let to = format!("@{}", chosen.name);
     let paths: Vec<_> = named.0.iter().map(|path| shown(path)).collect();
     let which = if paths.is_empty() { String::new() } else { format!(": {}", paths.join(", ")) };
@@ -67,7 +71,7 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     if back.lines.is_empty() && rewind.is_empty() {
         let all = if complete { "all" } else { "all else" };
         boot.console.say(&format!("{all} is as in {to} already"));
-        let exit = unrecorded(boot, &mut home, complete.then_some(&named), &note);
+        let exit = unrecorded(boot, &mut home, ahead, complete.then_some(&named), &note);
         return if complete { exit } else { Exit::Failed };
     }
     if !boot.act {
@@ -76,7 +80,7 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
         return Exit::Done;
     }
     let room = unsaved.bytes + rewind.bytes(boot, &source);
-    if !act::has_room(boot, room) || !keep_present(boot, &mut home, &unsaved, &to) {
+    if !act::has_room(boot, room) || !keep_present(boot, &mut home, &unsaved, ahead, &to) {
         return Exit::Failed;
     }
     // What was just saved is in /cfg now, too.
@@ -109,8 +113,14 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
 
 /// Nothing is left to do: what is in `/cfg` gets the record that an earlier revert did not come to.
 /// `done`: what was named, all of which is back.
-fn unrecorded(boot: &mut Boot<'_, '_>, home: &mut Home, done: Option<&Named>, note: &str) -> Exit {
-    if !boot.act || !home.is_ahead(boot.host.files()) {
+fn unrecorded(
+    boot: &mut Boot<'_, '_>,
+    home: &mut Home,
+    ahead: bool,
+    done: Option<&Named>,
+    note: &str,
+) -> Exit {
+    if !boot.act || !ahead {
         return Exit::Nothing;
     }
     let Some(snapshot) = home.record(boot, note) else { return Exit::Failed };
@@ -123,7 +133,7 @@ fn unrecorded(boot: &mut Boot<'_, '_>, home: &mut Home, done: Option<&Named>, no
 
 /// Brings single files of `/etc` back to what `/cfg` has, or else the image. `/cfg` stays as it is.
 fn of_etc(boot: &mut Boot<'_, '_>, named: &Named) -> Exit {
-    let look = history::look(boot.host.files(), named);
+    let look = Walk::new(boot.host.files(), named, None, None).unsaved(boot.host.files());
     let Some(back) = Back::find(boot, &look, named, false) else { return Exit::Failed };
     show(boot, &back);
     if let Some(path) = back.unknown.first() {
@@ -156,37 +166,17 @@ fn show(boot: &mut Boot<'_, '_>, back: &Back) {
 }
 
 /// Saves what is in `/etc` and not saved yet, with a snapshot. True when all of it is kept.
-fn keep_present(boot: &mut Boot<'_, '_>, home: &mut Home, unsaved: &Plan, to: &str) -> bool {
-    let ahead = home.is_ahead(boot.host.files());
+fn keep_present(
+    boot: &mut Boot<'_, '_>,
+    home: &mut Home,
+    unsaved: &Plan,
+    ahead: bool,
+    to: &str,
+) -> bool {
     let why = format!("before going back to {to}");
     match unsaved.is_empty() {
         false => save::keep(boot, home, unsaved, ahead, &why),
         true => !ahead || home.record(boot, &why).is_some(),
-    }
-}
-
-/// `/etc`, `/cfg`, the snapshot and the image, walked once and compared three times.
-struct Seen {
-    /// `/etc` with `/cfg`: what is not saved yet.
-    saved: Look,
-    /// `/etc` with the snapshot: what becomes of `/etc`.
-    back: Look,
-    /// `/cfg` with the snapshot: what becomes of `/cfg`.
-    rewind: Look,
-}
-
-impl Seen {
-    fn look(files: &dyn Files, source: &Path, named: &Named) -> Seen {
-        let (cfg, etc, then) = (0, 1, 2);
-        let trees = history::trees(files, Path::new(CFG));
-        let image: Vec<usize> = (3..3 + trees.image.len()).collect();
-        let all = [trees.cfg, trees.etc, source.to_owned()].into_iter().chain(trees.image);
-        let places = Places::walk(files, all.collect(), named);
-        Seen {
-            saved: compare(files, &places, (etc, cfg), &image),
-            back: compare(files, &places, (etc, then), &image),
-            rewind: compare(files, &places, (cfg, then), &[]),
-        }
     }
 }
 

@@ -17,6 +17,7 @@ use super::history::{self, Home};
 use super::look::{Fact, Look};
 use super::names::{Named, shown};
 use super::plan::{Answer, Known, Plan};
+use super::walk::Walk;
 use super::{act, lists};
 use crate::boot::Boot;
 use crate::boot::cfg::CFG;
@@ -47,12 +48,14 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
         Err(exit) => return exit,
     };
     let ask = boot.act && order.option("yes").is_none() && boot.host.people().is_there();
-    let look = history::look(boot.host.files(), &named);
+    let files = boot.host.files();
+    let walk = Walk::new(files, &named, home.snapshots.last(), None);
+    let look = walk.unsaved(files);
     let Some((plan, complete)) = plan(boot, &home, &named, &look, ask) else { return Exit::Failed };
     show(boot, &plan);
     let complete = complete && plan.refused.is_empty();
     act::tell(boot, Code::E91, "not saved", &plan.refused);
-    let ahead = home.is_ahead(boot.host.files());
+    let ahead = walk.is_ahead(boot.host.files());
     if plan.is_empty() && !ahead {
         boot.console.say("/cfg has everything already: nothing to save");
         return if complete { Exit::Nothing } else { Exit::Failed };

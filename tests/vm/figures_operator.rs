@@ -64,10 +64,10 @@ fn measure(player: &mut Player<'_>, found: &mut Found) -> Result<()> {
     for round in 0..=PAIRS {
         ask(player, found, "timed status nanozfs status", round)?;
         let change = |who: &str| format!("echo {who} {round} >/etc/many/7/7");
-        ask(player, found, &format!("{}; timed save nanozfs cfg save", change("ours")), round)?;
         // A function of the shell, so by its clock.
         let theirs = "before=$(date +%s); save_cfg; echo @@figure theirs $(($(date +%s) - before))";
         ask(player, found, &format!("{}; {theirs}", change("theirs")), round)?;
+        ask(player, found, &format!("{}; timed save nanozfs cfg save", change("ours")), round)?;
         ask(player, found, "timed revert nanozfs cfg revert @1", round)?;
     }
     Ok(())

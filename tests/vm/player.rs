@@ -168,10 +168,7 @@ impl<'a> Player<'a> {
             }
             // rc of a guest does that by itself.
             Statement::Title(_) | Statement::Tell(_) => return Ok(()),
-            Statement::Wait(time) => {
-                std::thread::sleep(*time);
-                return Ok(());
-            }
+            Statement::Wait(time) => return self.wait(*time),
             _ => {}
         }
         if !self.booted {

@@ -25,6 +25,15 @@ for second in $(jot 60); do
 	sleep 1
 done";
 
+/// Has syslogd(8), which rc does not start here, write down what is said from now on.
+const SYSLOGD: &str = "\
+cd /var/tmp
+: >vm-syslog
+pgrep -q syslogd || {
+	echo 'daemon.* /var/tmp/vm-syslog' >vm-syslog.conf
+	syslogd -ss -f /var/tmp/vm-syslog.conf
+}";
+
 impl Player<'_> {
     /// Power on, until the shell is there.
     pub(crate) fn boot(&mut self) -> Result<()> {
@@ -149,6 +158,23 @@ impl Player<'_> {
         Ok(())
     }
 
+    /// Lets time pass. What nanozfs tells syslogd(8) in the background meanwhile is what was said
+    /// last.
+    pub(crate) fn wait(&mut self, time: Duration) -> Result<()> {
+        self.sh(SYSLOGD)?;
+        std::thread::sleep(time);
+        let said = self.sh("cat /var/tmp/vm-syslog")?.output;
+        let said =
+            said.lines().filter_map(|line| line.split_once(" nanozfs[")?.1.split_once("]: "));
+        let output: String = said.map(|(_, line)| format!("nanozfs: {line}\n")).collect();
+        if !output.is_empty() {
+            self.last = Last { output: output.clone(), ..Last::default() };
+            self.played.runs.push(output);
+        }
+        Ok(())
+    }
+
+    /// Switches it off as an administrator does.
     pub(crate) fn shutdown(&mut self) -> Result<()> {
         self.sh("( sleep 1; shutdown -p now ) >/dev/null 2>&1 &")?;
         let mut guest = self.guest.take().context("it has no power")?;
