@@ -35,12 +35,22 @@ pub struct Command {
     pub args: Vec<String>,
     /// How long it may take.
     pub limit: Duration,
+    /// What it says goes to the system console, as under rc(8), instead of being read: daemons that
+    /// it starts keep their outputs, and a pipe that nobody reads any more ends them.
+    pub to_console: bool,
 }
 
 impl Command {
     /// `program`, an absolute path, without arguments; it may take as long as `limit`.
     pub fn new(program: impl Into<String>, limit: Duration) -> Self {
-        Self { program: program.into(), args: Vec::new(), limit }
+        Self { program: program.into(), args: Vec::new(), limit, to_console: false }
+    }
+
+    /// The same, for a program that starts daemons.
+    #[must_use]
+    pub fn to_console(mut self) -> Self {
+        self.to_console = true;
+        self
     }
 
     /// The same with one more argument.

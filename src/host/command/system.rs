@@ -18,6 +18,8 @@ use crate::sys::siginfo;
 
 /// Where programs look for other programs.
 const PATH: &str = "/sbin:/bin:/usr/sbin:/usr/bin";
+/// What daemons say that rc(8) starts goes there (console(4)).
+const CONSOLE: &str = "/dev/console";
 
 /// Runs programs on this system.
 ///
@@ -26,7 +28,7 @@ const PATH: &str = "/sbin:/bin:/usr/sbin:/usr/bin";
 /// - Its environment is `PATH`, `LC_ALL=C`, and `TZ` if that is set; standard input is empty; the
 ///   working directory is `/`.
 /// - Both outputs are read while it runs, up to 16 MiB each; what goes beyond is read and dropped,
-///   and [`Output::truncated`] says so.
+///   and [`Output::truncated`] says so. Those of a program that starts daemons are not read.
 /// - At the limit the group gets SIGTERM, one second later SIGKILL. After two more seconds a process
 ///   that is still there waits in the kernel, and is left behind: the call returns.
 /// - The call returns when the program has ended, even when a process that it left behind keeps its
@@ -128,7 +130,15 @@ pub(super) fn run(
 
 /// Starts the program.
 fn spawn(command: &Command) -> Result<Child, RunError> {
-    start(command, process(command)?.stdin(Stdio::null()))
+    let mut process = process(command)?;
+    if command.to_console {
+        let console = || match File::options().append(true).open(CONSOLE) {
+            Ok(console) => Stdio::from(console),
+            Err(_) => Stdio::null(),
+        };
+        process.stdout(console()).stderr(console());
+    }
+    start(command, process.stdin(Stdio::null()))
 }
 
 /// The program as it is to be started, with both outputs to be read; what it reads is not set yet.

@@ -46,6 +46,14 @@ fn the_environment_is_path_locale_and_time_zone_only() {
 }
 
 #[test]
+fn a_daemon_does_not_get_a_pipe_that_nobody_reads_later() {
+    let daemon = command("/bin/sh", &["-c", "test ! -p /dev/fd/1 && test ! -p /dev/fd/2"]);
+    assert!(!System.run(&daemon).unwrap().status.success());
+    let output = System.run(&daemon.to_console()).unwrap();
+    assert!(output.status.success());
+}
+
+#[test]
 fn standard_input_is_empty() {
     let output = System.run(&command("/bin/cat", &[])).unwrap();
     assert_eq!((output.status, output.stdout), (Exit::Code(0), Vec::new()));

@@ -31,9 +31,10 @@ pub fn enabled(runner: &dyn Runner) -> Result<Vec<String>> {
     Ok(paths.map(str::to_owned).collect())
 }
 
-/// What has a service's script do something.
+/// What has a service's script do something. The daemons that it starts talk to the console, as after
+/// a boot.
 pub fn service(name: &str, action: &str, limit: Duration) -> Command {
-    Command::new(SERVICE, limit).args([name, action])
+    Command::new(SERVICE, limit).args([name, action]).to_console()
 }
 
 /// There is a default route.
