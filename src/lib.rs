@@ -29,16 +29,19 @@ pub fn start() -> u8 {
         std::process::exit(report::Exit::Internal.code().into());
     }));
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let asked = cli::asks(&arguments);
+    let asked = cli::asks(&arguments, std::env::var_os(host::RC_PID).is_some());
     log::start(asked.verbose);
-    let mut out = std::io::stdout();
+    let mut out: Box<dyn std::io::Write> = match asked.background {
+        true => Box::new(host::console::SystemConsole),
+        false => Box::new(std::io::stdout()),
+    };
     if asked.root && !sys::process::is_root() {
         let finding = report::Finding::new(report::Code::E04, "not run by root");
-        report::Console::new(&mut out, false).finding(&finding);
+        report::Console::new(&mut *out, false).finding(&finding);
         return report::Exit::NotRoot.code();
     }
     #[cfg(target_os = "freebsd")]
-    return cli::run(&arguments, &host::FreeBsd::new(), &mut out);
+    return cli::run(&arguments, &host::FreeBsd::new(), &mut *out);
     #[cfg(not(target_os = "freebsd"))]
-    return cli::run_elsewhere(&arguments, &mut out);
+    return cli::run_elsewhere(&arguments, &mut *out);
 }

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 
 use super::table::{COMMANDS, Command, CommandOption, Job};
+use crate::boot::Helper;
+use crate::configuration::command::Verb;
 
 /// A command line, understood.
 pub(super) struct Invocation {
@@ -87,15 +89,27 @@ pub struct Asks {
     pub root: bool,
     /// Every step is to be shown.
     pub verbose: bool,
+    /// It goes on when whoever started it is gone, and has the console to talk to.
+    pub background: bool,
 }
 
 /// Looks at a command line without running it; one that cannot be understood asks for nothing.
-pub fn asks(arguments: &[OsString]) -> Asks {
+/// `by_rc`: rc(8) started it.
+pub fn asks(arguments: &[OsString], by_rc: bool) -> Asks {
     match Invocation::parse(arguments) {
         Ok(asked) => {
             let root = asked.command.needs_host() && !asked.help;
+            let watches =
+                asked.operands.first().is_some_and(|word| word == Verb::Watch.line().name);
+            let background = match asked.command.job {
+                Job::Guard => true,
+                Job::Settle => by_rc,
+                Job::Helper(Helper::Cfg) => watches,
+                _ => false,
+            };
             // The lines of `status -v` are its own; those of the log would come between them.
-            Asks { root, verbose: asked.verbose && asked.command.job != Job::Status }
+            let verbose = asked.verbose && asked.command.job != Job::Status;
+            Asks { root, verbose, background }
         }
         Err(_) => Asks::default(),
     }
@@ -113,4 +127,24 @@ fn taken(command: &Command, argument: &lexopt::Arg<'_>) -> Option<&'static Comma
 /// The helper whose link this name is.
 fn linked(name: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.name == name && matches!(command.job, Job::Helper(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_outlives_the_one_who_started_it_talks_to_the_console() {
+        let background = |line: &str, by_rc: bool| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            asks(&words, by_rc).background
+        };
+        assert!(background("nanozfs guard 600", false));
+        assert!(background("nanozfs cfg watch 20231114T221328Z 120", false));
+        assert!(background("nanozfs settle", true));
+        assert!(!background("nanozfs settle", false), "by hand");
+        assert!(!background("nanozfs cfg", true));
+        assert!(!background("nanozfs cfg save watch", false));
+        assert!(!background("nanozfs boot", true));
+    }
 }

@@ -65,7 +65,7 @@ impl Default for FreeBsd {
 /// The process of rc(8), when it started us: set by our rc.d scripts at boot. RC_PID itself is
 /// inherited by daemons, long after rc.
 fn rc_pid() -> Option<u32> {
-    std::env::var("NANOZFS_RC_PID").ok()?.parse().ok()
+    std::env::var(super::RC_PID).ok()?.parse().ok()
 }
 
 /// An error of the `sys` layer, whose text says what was tried already.

@@ -6,6 +6,7 @@
 //! files, [`Drives`], [`Snapshots`] and [`Services`] what upgrades need. `FreeBsd` is the real host; the lab (cargo feature `lab`) is the model.
 
 pub mod command;
+pub mod console;
 mod drives;
 mod error;
 mod files;
@@ -171,6 +172,9 @@ pub trait Host: Send + Sync {
 
 /// Reads so many bytes at a byte offset; short at the end of the device.
 pub type ReadAt<'a> = dyn Fn(u64, usize) -> std::io::Result<Vec<u8>> + 'a;
+
+/// The environment variable by which rc.d/nanozfs and rc.d/nanozfs_settle pass rc(8)'s process on.
+pub const RC_PID: &str = "NANOZFS_RC_PID";
 
 /// Held while a nanozfs acts; dropping it lets the next one in.
 pub trait Lock: Send {}

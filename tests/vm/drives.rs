@@ -8,6 +8,7 @@ use nanozfs::lab::OsDrive;
 use nanozfs::lab::machine::Scheme;
 
 use super::disk;
+use super::liar::Liar;
 use super::player::Player;
 use super::qemu::Drive;
 
@@ -21,6 +22,8 @@ pub(crate) struct Disk {
     pub(crate) attached: bool,
     pub(crate) after: Duration,
     pub(crate) unreadable: bool,
+    /// It is reached through somebody who may lie.
+    pub(crate) liar: Option<Liar>,
     pub(crate) parts: Vec<(String, u64)>,
 }
 
@@ -56,6 +59,7 @@ impl Player<'_> {
             attached: true,
             after: Duration::ZERO,
             unreadable: false,
+            liar: None,
             parts: Vec::new(),
         });
         Ok(())
@@ -114,6 +118,7 @@ impl Player<'_> {
             attached: true,
             after,
             unreadable: false,
+            liar: None,
             parts: Vec::new(),
         });
         Ok(())
@@ -175,5 +180,6 @@ pub(crate) fn drive_of(disk: &Disk, first: &str) -> Drive {
         file: disk.file.clone(),
         first: disk.device == first,
         unreadable: disk.unreadable,
+        socket: disk.liar.as_ref().map(|liar| liar.socket.clone()),
     }
 }

@@ -101,6 +101,7 @@ pub(crate) fn drive(image: &Path) -> Drive {
         file: image.to_path_buf(),
         first: true,
         unreadable: false,
+        socket: None,
     }
 }
 
@@ -378,6 +379,7 @@ impl Script {
             file: script.clone(),
             first: false,
             unreadable: false,
+            socket: None,
         });
         let guest = Guest::start(&all, kvm, directory, log)?;
         let words = ["@@maker@@ done", "@@maker@@ failed", "mountroot>", "panic:"];

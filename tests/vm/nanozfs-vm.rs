@@ -13,6 +13,7 @@ mod expect;
 mod figures;
 mod figures_operator;
 mod figures_upgrade;
+mod liar;
 mod maker;
 mod player;
 mod power;

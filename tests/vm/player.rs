@@ -101,6 +101,8 @@ pub(crate) fn play(site: &Site, story: &Play) -> Result<Played> {
             Line::RandomCuts(count) => player.random_cuts(*count),
             Line::Release(version, change) => player.make_release(version, change),
             Line::StartUntil(word) => player.start_until(word),
+            Line::LyingFlash(device) => player.lying_flash(device),
+            Line::Lie(partition, offset) => player.lie(partition, *offset),
             Line::Again => player.again(),
             Line::CutsDuring(count, line) => player.cuts_during(*count, line),
             Line::Record(name, command) => player.record(name, command),

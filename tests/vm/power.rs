@@ -87,6 +87,7 @@ impl Player<'_> {
             file: script,
             first: false,
             unreadable: false,
+            socket: None,
         });
         let guest = Guest::start(&drives, self.site.kvm, &self.directory, &log)?;
         let kenv = std::mem::take(&mut self.kenv);

@@ -48,6 +48,8 @@ pub(crate) struct Drive {
     pub(crate) first: bool,
     /// Every read fails.
     pub(crate) unreadable: bool,
+    /// A server stands between: see `liar.rs`.
+    pub(crate) socket: Option<PathBuf>,
 }
 
 impl Drive {
@@ -67,9 +69,12 @@ impl Drive {
     /// when QEMU is killed: nothing has to reach the disk below it.
     fn blockdev(&self) -> Value {
         let file = json!({"driver": "file", "filename": self.file, "read-only": self.device.starts_with("cd"), "cache": {"direct": false, "no-flush": true}});
-        let file = match self.unreadable {
-            false => file,
-            true => json!({"driver": "blkdebug", "image": file, "inject-error":
+        let file = match (&self.socket, self.unreadable) {
+            (Some(socket), _) => {
+                json!({"driver": "nbd", "server": {"type": "unix", "path": socket}})
+            }
+            (None, false) => file,
+            (None, true) => json!({"driver": "blkdebug", "image": file, "inject-error":
                 [{"event": "read_aio", "errno": 5, "once": false, "immediately": true}]}),
         };
         let read_only = self.device.starts_with("cd");

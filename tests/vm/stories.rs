@@ -24,6 +24,11 @@ pub(crate) enum Line {
     /// `vm cuts-during 5 COMMAND...`: the power goes at so many random moments of a command, and the
     /// machine comes up after each.
     CutsDuring(u32, String),
+    /// `vm lying-flash ada0`: from the next power-on its writes can be lost.
+    LyingFlash(String),
+    /// `vm lie ada0p3 8388608`: the next write to that byte of the partition is answered as done, and
+    /// is lost.
+    Lie(String, u64),
     /// `vm record NAME COMMAND...`: what a program prints is kept, as a transcript with this name.
     Record(String, String),
     /// `vm console NAME`: what is on the console from the kernel's last words on is kept.
@@ -59,42 +64,34 @@ fn parse(text: &str) -> Result<Vec<(usize, Line)>> {
     let mut ours = Vec::new();
     let mut rest = String::new();
     for (number, line) in text.lines().enumerate() {
-        match line.split_whitespace().collect::<Vec<_>>().as_slice() {
-            ["vm", "random-cuts", count] => {
-                ours.push((number + 1, Line::RandomCuts(count.parse()?)));
-                rest.push('\n');
-            }
+        let own = match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+            ["vm", "random-cuts", count] => Some(Line::RandomCuts(count.parse()?)),
             ["vm", "release", version, ..] => {
                 let change = line.split_once(version).map_or("", |(_, change)| change.trim());
-                ours.push((number + 1, Line::Release((*version).to_owned(), change.to_owned())));
-                rest.push('\n');
+                Some(Line::Release((*version).to_owned(), change.to_owned()))
             }
-            ["vm", "start", word @ ..] => {
-                ours.push((number + 1, Line::StartUntil(word.join(" "))));
-                rest.push('\n');
-            }
-            ["vm", "again"] => {
-                ours.push((number + 1, Line::Again));
-                rest.push('\n');
-            }
+            ["vm", "start", word @ ..] => Some(Line::StartUntil(word.join(" "))),
+            ["vm", "again"] => Some(Line::Again),
             ["vm", "cuts-during", count, command @ ..] => {
-                ours.push((number + 1, Line::CutsDuring(count.parse()?, command.join(" "))));
-                rest.push('\n');
+                Some(Line::CutsDuring(count.parse()?, command.join(" ")))
+            }
+            ["vm", "lying-flash", device] => Some(Line::LyingFlash((*device).to_owned())),
+            ["vm", "lie", partition, offset] => {
+                Some(Line::Lie((*partition).to_owned(), offset.parse()?))
             }
             ["vm", "record", name, command @ ..] => {
-                ours.push((number + 1, Line::Record((*name).to_owned(), command.join(" "))));
-                rest.push('\n');
+                Some(Line::Record((*name).to_owned(), command.join(" ")))
             }
-            ["vm", "console", name] => {
-                ours.push((number + 1, Line::Console((*name).to_owned())));
-                rest.push('\n');
-            }
+            ["vm", "console", name] => Some(Line::Console((*name).to_owned())),
             ["vm", ..] => bail!("{}: {line}: not known", number + 1),
-            _ => {
-                rest.push_str(line);
-                rest.push('\n');
-            }
+            _ => None,
+        };
+        match own {
+            Some(own) => ours.push((number + 1, own)),
+            None => rest.push_str(line),
         }
+        // Lines of both kinds are counted.
+        rest.push('\n');
     }
     let theirs = story::parse(&rest).map_err(anyhow::Error::msg)?;
     ours.extend(theirs.into_iter().map(|(number, line)| (number, Line::Statement(line))));

@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::drives::Disk;
+use super::liar::Liar;
 use super::maker::quote;
 use super::player::Player;
-use super::power::{BOOT, random};
+use super::power::random;
 
 /// Reading, packing and hashing a slot on an emulated processor.
 const RELEASE: Duration = Duration::from_secs(900);
 /// A command that the power goes in.
 const COMMAND: Duration = Duration::from_secs(600);
-/// From power-on to a restart that somebody else asks for.
+/// From power-on to what a boot says late, or to a restart that somebody else asks for.
 const RESTART: Duration = Duration::from_secs(600);
 
 /// Makes a release of the running slot, changed by `change` in the directory that it is mounted on.
@@ -57,12 +59,32 @@ impl Player<'_> {
         Ok(())
     }
 
+    /// From the next power-on the disk is one whose writes can be lost.
+    pub(crate) fn lying_flash(&mut self, device: &str) -> Result<()> {
+        self.flush()?;
+        let socket = self.directory.join(format!("{device}.nbd"));
+        let disk = self.disk(device)?;
+        disk.liar = Some(Liar::serve(&disk.file, socket)?);
+        Ok(())
+    }
+
+    /// The next write to this byte of a partition is answered as done, and is lost.
+    pub(crate) fn lie(&mut self, partition: &str, offset: u64) -> Result<()> {
+        let line = format!("gpart show -p | awk '$3 == \"{partition}\" {{ print $1 * 512 }}'");
+        let start: u64 = self.sh(&line)?.output.trim().parse().context(line)?;
+        let of = |disk: &&Disk| disk.attached && partition.starts_with(&disk.device);
+        let liar = self.disks.iter().find(of).and_then(|disk| disk.liar.as_ref());
+        liar.with_context(|| format!("{partition} is on no lying flash"))?
+            .drop_write_at(start + offset);
+        Ok(())
+    }
+
     /// Power on, until the console says a word; what becomes of it is another line's business.
     pub(crate) fn start_until(&mut self, word: &str) -> Result<()> {
         self.ready()?;
         self.start("boot")?;
         let guest = self.guest.as_ref().context("it has no power")?;
-        let (_, at) = guest.console.wait(&[word], 0, BOOT)?;
+        let (_, at) = guest.console.wait(&[word], 0, RESTART)?;
         self.seen = at;
         Ok(())
     }

@@ -289,6 +289,7 @@ pub(crate) fn install(world: &World, kvm: bool, work: &Path) -> Result<()> {
             file: new,
             first: false,
             unreadable: false,
+            socket: None,
         });
     }
     let (run, logs) = (work.join("run/install"), work.join("logs/install"));

@@ -14,12 +14,11 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::{Command, Exit, Output, RunError, Runner, seconds};
+use crate::host::console::CONSOLE;
 use crate::sys::siginfo;
 
 /// Where programs look for other programs.
 const PATH: &str = "/sbin:/bin:/usr/sbin:/usr/bin";
-/// What daemons say that rc(8) starts goes there (console(4)).
-const CONSOLE: &str = "/dev/console";
 
 /// Runs programs on this system.
 ///
