@@ -23,8 +23,8 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::format::geom::Mesh;
-use crate::host::{Host, Result};
-use crate::report::{Code, Console, Finding, Impact, Mode};
+use crate::host::{Host, Kind, Lock, Result};
+use crate::report::{Code, Console, Exit, Finding, Impact, Mode};
 use crate::upgrade::trial;
 
 pub use action::Action;
@@ -218,6 +218,26 @@ impl<'a, 'c> Boot<'a, 'c> {
         }
         self.console.plain(question);
         people.answer()
+    }
+
+    /// Takes the lock for a command that did not begin with it. Somebody else's is a finding, and the
+    /// exit code; a machine that cannot lock goes on without.
+    ///
+    /// # Errors
+    ///
+    /// [`Exit::Busy`].
+    pub fn lock(&mut self) -> std::result::Result<Option<Box<dyn Lock>>, Exit> {
+        match self.host.lock() {
+            Ok(lock) => Ok(Some(lock)),
+            Err(error) if error.kind == Kind::Busy => {
+                self.find(Finding::busy(&error));
+                Err(Exit::Busy)
+            }
+            Err(error) => {
+                self.console.detail(&error.to_string());
+                Ok(None)
+            }
+        }
     }
 
     /// Counts changes made in another way than by [`Boot::perform`].

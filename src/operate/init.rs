@@ -13,7 +13,7 @@ use crate::boot::cfg::CFG;
 use crate::boot::osdrive::{self, OsDrive};
 use crate::boot::{Action, Boot};
 use crate::format::zpool::Health;
-use crate::host::{Error, Kind, NewPool, mounted_at};
+use crate::host::{Error, NewPool, mounted_at};
 use crate::report::{Code, Exit, Finding, Mode};
 
 use disks::{Disk, Survey};
@@ -91,12 +91,9 @@ pub fn run(boot: &mut Boot<'_, '_>, order: &Order, found: Vec<Finding>) -> Exit 
         return Exit::Nothing;
     }
     // Nobody waits for an answer with the lock: others may have to take something back meanwhile.
-    let lock = match boot.host.lock() {
-        Err(error) if error.kind == Kind::Busy => {
-            boot.find(Finding::busy(&error));
-            return Exit::Busy;
-        }
-        lock => lock,
+    let lock = match boot.lock() {
+        Ok(lock) => lock,
+        Err(exit) => return exit,
     };
     let wanted = if order.yes { Some(wanted) } else { look(boot, order, drive.as_ref()) };
     let made = wanted.is_some_and(|wanted| act(boot, &wanted));

@@ -7,7 +7,7 @@ use super::machine;
 use super::switch;
 use super::trial::{self, Started};
 use crate::boot::Boot;
-use crate::host::{Error, Kind};
+use crate::host::Error;
 use crate::report::{Code, Exit, Finding};
 
 /// Columns of the list, as of a screen that is read aloud.
@@ -195,12 +195,9 @@ pub fn prune(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     if !order.yes && !agreed(boot) {
         return Exit::Nothing;
     }
-    let lock = match boot.host.lock() {
-        Err(error) if error.kind == Kind::Busy => {
-            boot.find(Finding::busy(&error));
-            return Exit::Busy;
-        }
-        lock => lock,
+    let lock = match boot.lock() {
+        Ok(lock) => lock,
+        Err(exit) => return exit,
     };
     let exit = destroy(boot, order, &doomed);
     drop(lock);

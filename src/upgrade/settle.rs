@@ -134,12 +134,10 @@ fn give_up(boot: &mut Boot<'_, '_>, slot: &str, problems: &[Check]) -> Exit {
 
 /// Keeps the system that is running: by `settle`, or by hand.
 pub fn keep(boot: &mut Boot<'_, '_>) -> Exit {
-    let lock = match boot.act.then(|| boot.host.lock()).transpose() {
-        Err(error) if error.kind == Kind::Busy => {
-            boot.find(Finding::busy(&error));
-            return Exit::Busy;
-        }
-        lock => lock,
+    let lock = if boot.act { boot.lock() } else { Ok(None) };
+    let lock = match lock {
+        Ok(lock) => lock,
+        Err(exit) => return exit,
     };
     let Some((mut started, pool, journal)) = trial::machine_now(boot) else {
         return Exit::Failed;
