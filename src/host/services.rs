@@ -31,7 +31,7 @@ pub trait Services: Send + Sync {
     /// The kernel's message buffer (`kern.msgbuf`), in which rc's console output is, too.
     fn console_log(&self) -> Result<Vec<u8>>;
 
-    /// The settings of rc.conf(5) that are not the defaults (`sysrc -a`): name and value.
+    /// What rc.conf(5) says of the network, defaults included: name and value.
     fn settings(&self) -> Result<Vec<(String, String)>>;
 
     /// The network interfaces (getifaddrs(3)).

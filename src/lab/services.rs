@@ -34,10 +34,10 @@ impl Services for Lab {
         Ok(format!("---<<BOOT>>---\n{lines}").into_bytes())
     }
 
-    /// `sysrc -a`, as far as plain assignments in `/etc/rc.conf` go.
+    /// What rc.conf says, as far as plain assignments in `/etc/rc.conf` go.
     fn settings(&self) -> Result<Vec<(String, String)>> {
         let text = self.files().read(Path::new("/etc/rc.conf"), 1 << 20);
-        let text = text.map_err(|error| Error::io("sysrc -a", &error))?;
+        let text = text.map_err(|error| Error::io("read rc.conf", &error))?;
         let conf = crate::format::conf::parse(&String::from_utf8_lossy(&text));
         Ok(conf.assignments.into_iter().map(|one| (one.key, one.value)).collect())
     }

@@ -1,4 +1,4 @@
-//! sysrc(8), service(8), route(8), shutdown(8) and reboot(8): what rc.conf says, what runs, and the
+//! rc.subr(8), service(8), route(8), shutdown(8) and reboot(8): what rc.conf says, what runs, and the
 //! way out.
 
 use std::time::Duration;
@@ -10,16 +10,32 @@ use crate::host::{Kind, Result};
 /// Both only read, from a system that may be busy starting.
 const LIMIT: Duration = Duration::from_secs(60);
 const SERVICE: &str = "/usr/sbin/service";
+/// The functions of rc's scripts.
+const RC_SUBR: &str = "/etc/rc.subr";
+/// Prints `name: value`, the value on one line.
+const SETTINGS: &str = r#"
+. "$1" || exit 1
+load_rc_config XXX
+set -f
+for name in $(set | sed -n -E 's/^(ifconfig_[A-Za-z0-9_]+|defaultrouter)=.*/\1/p'); do
+	eval "value=\$$name"
+	echo "$name:" $value
+done"#;
 /// A shell for each of some two hundred scripts.
 const ENABLED_LIMIT: Duration = Duration::from_secs(180);
 /// From asking shutdown(8) to its being on its way.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
 
-/// The settings of rc.conf that are not the defaults.
+/// What rc.conf says of the network, read as rc's own scripts read it: sysrc(8) needs bsdconfig(8),
+/// which small images leave out.
 pub fn settings(runner: &dyn Runner) -> Result<Vec<(String, String)>> {
-    let text = run(runner, &Command::new("/usr/sbin/sysrc", LIMIT).arg("-a"))?;
+    settings_by(runner, RC_SUBR)
+}
+
+fn settings_by(runner: &dyn Runner, rc_subr: &str) -> Result<Vec<(String, String)>> {
+    let text = run(runner, &Command::new("/bin/sh", LIMIT).args(["-c", SETTINGS, "sh", rc_subr]))?;
     let setting = |line: &str| {
-        line.split_once(": ").map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
     };
     Ok(text.lines().filter_map(setting).collect())
 }
@@ -60,15 +76,30 @@ pub fn reboot(runner: &dyn Runner) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::command::Replay;
+    use crate::host::command::{Replay, System};
 
     #[test]
-    fn settings_are_names_and_values() {
-        let text = "hostname: gate\nifconfig_em0: inet 10.0.0.1/24\nempty: \n";
-        let settings = settings(&Replay::new().answer("sysrc -a", text, "", 0)).unwrap();
-        let of = |name: &str| settings.iter().find(|(other, _)| other == name);
-        assert_eq!(of("ifconfig_em0").unwrap().1, "inet 10.0.0.1/24");
-        assert_eq!(of("empty").unwrap().1, "");
+    fn settings_are_what_rcs_scripts_would_see() {
+        let scratch = tempfile::tempdir().unwrap();
+        let subr = scratch.path().join("rc.subr");
+        let text = "load_rc_config() {\n\tdefaultrouter=NO ifconfig_lo0='inet 127.0.0.1'\n\
+            \tifconfig_em0=\"inet 10.0.0.1/24 #*\" ifconfig_em0_aliases=\"inet 10.0.0.2/32\n\
+            \t\tinet 10.0.0.3/32\"\n\tdefaultrouter=10.0.0.254 hostname=\"it's\" ifconfig_em1=\n}\n";
+        std::fs::write(&subr, text).unwrap();
+        let mut settings = settings_by(&System, subr.to_str().unwrap()).unwrap();
+        settings.sort();
+        let of = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            settings,
+            [
+                of("defaultrouter", "10.0.0.254"),
+                of("ifconfig_em0", "inet 10.0.0.1/24 #*"),
+                of("ifconfig_em0_aliases", "inet 10.0.0.2/32 inet 10.0.0.3/32"),
+                of("ifconfig_em1", ""),
+                of("ifconfig_lo0", "inet 127.0.0.1"),
+            ]
+        );
+        assert!(settings_by(&System, "/nonexistent").is_err());
     }
 
     #[test]
