@@ -181,19 +181,7 @@ impl Back {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::{Attributes, Timestamp};
-
-    fn stat(letter: char) -> Option<Stat> {
-        let kind = match letter {
-            'f' => FileKind::File,
-            'd' => FileKind::Directory,
-            'p' => FileKind::Fifo,
-            _ => return None,
-        };
-        let modified = Timestamp::default();
-        let attributes = Attributes { mode: 0o644, uid: 0, gid: 0, modified };
-        Some(Stat { kind, attributes, size: 1, changed: modified })
-    }
+    use crate::configuration::look::letters::stat;
 
     /// `etc snapshot image`, then `!` it differs, `h` hidden, `k` kept, `o` left out.
     fn aimed(line: &str) -> &'static str {

@@ -102,24 +102,9 @@ fn clash(etc: &Stat, other: &Stat) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::Attributes;
+    use crate::configuration::look::letters::stat;
 
     const LAID: Laid = Laid { at: Some(Timestamp { seconds: 100, nanoseconds: 0 }), whole: true };
-
-    /// What a letter stands for: a file changed at 50, 150 or 200, a directory, a fifo, nothing.
-    fn stat(letter: char) -> Option<Stat> {
-        let (kind, changed) = match letter {
-            'f' => (FileKind::File, 50),
-            'n' => (FileKind::File, 150),
-            'N' => (FileKind::File, 200),
-            'd' => (FileKind::Directory, 50),
-            'p' => (FileKind::Fifo, 50),
-            _ => return None,
-        };
-        let time = |seconds| Timestamp { seconds, nanoseconds: 0 };
-        let attributes = Attributes { mode: 0o644, uid: 0, gid: 0, modified: time(50) };
-        Some(Stat { kind, attributes, size: 1, changed: time(changed) })
-    }
 
     /// The decision about `etc cfg image`, `!` behind it when `/etc` differs, `h` when it is hidden.
     fn decided(line: &str, laid: &Laid) -> String {

@@ -175,6 +175,29 @@ pub(super) fn differ(
     })
 }
 
+/// Facts in letters, for the tables of decisions.
+#[cfg(test)]
+pub(super) mod letters {
+    use crate::host::{Attributes, FileKind, Stat, Timestamp};
+
+    /// What a letter stands for: a file changed at 50, 150 or 200, a directory, a link, a fifo,
+    /// nothing.
+    pub(in super::super) fn stat(letter: char) -> Option<Stat> {
+        let (kind, changed) = match letter {
+            'f' => (FileKind::File, 50),
+            'n' => (FileKind::File, 150),
+            'N' => (FileKind::File, 200),
+            'd' => (FileKind::Directory, 50),
+            'l' => (FileKind::Link, 50),
+            'p' => (FileKind::Fifo, 50),
+            _ => return None,
+        };
+        let time = |seconds| Timestamp { seconds, nanoseconds: 0 };
+        let attributes = Attributes { mode: 0o644, uid: 0, gid: 0, modified: time(50) };
+        Some(Stat { kind, attributes, size: 1, changed: time(changed) })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -332,19 +332,8 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::configuration::look::letters::stat;
     use crate::host::{RealFiles, Timestamp};
-
-    fn stat(letter: char) -> Option<Stat> {
-        let kind = match letter {
-            'f' => FileKind::File,
-            'd' => FileKind::Directory,
-            'p' => FileKind::Fifo,
-            _ => return None,
-        };
-        let modified = Timestamp::default();
-        let attributes = Attributes { mode: 0o644, uid: 0, gid: 0, modified };
-        Some(Stat { kind, attributes, size: 1, changed: modified })
-    }
 
     /// Of `x` and `x/y`, each as `etc cfg image`: how many are changed, removed, hidden, refused.
     fn planned(line: &str) -> [usize; 4] {

@@ -147,22 +147,11 @@ impl Rewind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::{Attributes, Timestamp};
+    use crate::configuration::look::letters::stat;
 
     /// As `cfg snapshot`: `f`ile, `d`irectory, `l`ink, `p`ipe or `-`; `!`: they differ.
     fn turned(line: &str) -> &'static str {
-        let stat = |at: usize| {
-            let kind = match line.as_bytes()[at] {
-                b'f' => FileKind::File,
-                b'd' => FileKind::Directory,
-                b'l' => FileKind::Link,
-                b'p' => FileKind::Fifo,
-                _ => return None,
-            };
-            let changed = Timestamp::default();
-            let attributes = Attributes { mode: 0o644, uid: 0, gid: 0, modified: changed };
-            Some(Stat { kind, attributes, size: 1, changed })
-        };
+        let stat = |at: usize| stat(char::from(line.as_bytes()[at]));
         let differ = if line.ends_with('!') { Differ::Content } else { Differ::Nothing };
         match turn(stat(0).as_ref(), stat(1).as_ref(), differ) {
             Turn::Nothing => "nothing",
