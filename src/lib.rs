@@ -20,19 +20,25 @@ pub mod sys;
 pub mod upgrade;
 
 use std::ffi::OsString;
+use std::io::Write;
+
+use host::console::SystemConsole;
 
 /// The whole program, on the machine it runs on: the exit code.
 pub fn start() -> u8 {
     // The only panic is a defect. rc sees it, and the boot goes on with what is mounted by then.
     std::panic::set_hook(Box::new(|defect| {
-        eprintln!("nanozfs: a defect in nanozfs, please report it: {defect}");
+        let text = format!("nanozfs: a defect in nanozfs, please report it: {defect}\n");
+        if std::io::stderr().write_all(text.as_bytes()).is_err() {
+            let _ = SystemConsole::default().write_all(text.as_bytes());
+        }
         std::process::exit(report::Exit::Internal.code().into());
     }));
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let asked = cli::asks(&arguments, std::env::var_os(host::RC_PID).is_some());
     log::start(asked.verbose);
-    let mut out: Box<dyn std::io::Write> = match asked.background {
-        true => Box::new(host::console::SystemConsole),
+    let mut out: Box<dyn Write> = match asked.background {
+        true => Box::new(std::io::LineWriter::new(SystemConsole::default())),
         false => Box::new(std::io::stdout()),
     };
     if asked.root && !sys::process::is_root() {

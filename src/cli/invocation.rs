@@ -109,7 +109,7 @@ pub fn asks(arguments: &[OsString], by_rc: bool) -> Asks {
             };
             // The lines of `status -v` are its own; those of the log would come between them.
             let verbose = asked.verbose && asked.command.job != Job::Status;
-            Asks { root, verbose, background }
+            Asks { root, verbose, background: background && !asked.help }
         }
         Err(_) => Asks::default(),
     }
@@ -143,6 +143,7 @@ mod tests {
         assert!(background("nanozfs cfg watch 20231114T221328Z 120", false));
         assert!(background("nanozfs settle", true));
         assert!(!background("nanozfs settle", false), "by hand");
+        assert!(!background("nanozfs guard -h", false), "somebody reads the help");
         assert!(!background("nanozfs cfg", true));
         assert!(!background("nanozfs cfg save watch", false));
         assert!(!background("nanozfs boot", true));

@@ -34,7 +34,11 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     let etc = PathBuf::from("/etc");
     let (lines, before, after) = match &snapshot {
         None => {
-            let look = Walk::new(files, &named, None, None).unsaved(files);
+            let walk = Walk::new(files, &named, None, None);
+            if save::is_unknown(boot, &walk, &named) {
+                return Exit::Failed;
+            }
+            let look = walk.unsaved(files);
             let Some((plan, _)) = save::plan(boot, &home, &named, &look, false) else {
                 return Exit::Failed;
             };

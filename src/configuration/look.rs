@@ -80,17 +80,38 @@ pub(super) fn compare(
     let tree = |at: usize| places.tree(at).to_owned();
     let trees =
         Trees { etc: tree(etc), cfg: tree(cfg), image: image.iter().map(|at| tree(*at)).collect() };
-    let mut look = Look { trees, facts: Vec::new(), failed: places.failed.clone() };
+    let all = [[etc, cfg].as_slice(), image].concat();
+    let failed: Vec<_> = places.failed(&all).collect();
+    let told = failed.iter().map(|(tree, path, why)| {
+        let place = places.tree(*tree);
+        (
+            if path.as_os_str().is_empty() { place.to_owned() } else { place.join(path) },
+            (*why).to_owned(),
+        )
+    });
+    let mut look = Look { trees, facts: Vec::new(), failed: told.collect() };
+    // What none of these trees has as a directory has nothing in it.
+    let mut closed: Option<&Path> = None;
     for place in &places.places {
+        let unknown =
+            failed.iter().any(|(_, path, _)| place.path != *path && place.path.starts_with(path));
+        if unknown || closed.is_some_and(|top| place.path.starts_with(top)) {
+            continue;
+        }
+        closed = None;
         let known = before.binary_search_by(|fact| fact.path.cmp(&place.path));
         let known = known.ok().and_then(|at| before.get(at)).filter(|fact| fact.cfg.is_none());
         if let (Some(fact), None) = (known, place.stat(cfg)) {
+            closed = Some(place.path.as_path()).filter(|_| !fact.is_open());
             look.facts.push(fact.clone());
             continue;
         }
         match fact(files, places, place, (etc, cfg), image) {
-            Ok(Some(fact)) => look.facts.push(fact),
-            Ok(None) => {}
+            Ok(Some(fact)) => {
+                closed = Some(place.path.as_path()).filter(|_| !fact.is_open());
+                look.facts.push(fact);
+            }
+            Ok(None) => closed = Some(&place.path),
             Err(error) => look.failed.push((place.path.clone(), why(&error))),
         }
     }
@@ -129,6 +150,12 @@ fn fact(
 }
 
 impl Fact {
+    /// It is a directory on one side at least.
+    fn is_open(&self) -> bool {
+        let all = [self.etc, self.cfg, self.image.map(|(stat, _)| stat)];
+        all.iter().flatten().any(|stat| stat.kind == FileKind::Directory)
+    }
+
     /// It is a directory on one side and something else on another. What is below it cannot be
     /// told apart from what is gone: it is neither written, nor removed, nor hidden.
     pub(super) fn is_clash(&self) -> bool {
@@ -202,6 +229,29 @@ pub(super) mod letters {
 mod tests {
     use super::*;
     use crate::host::{Attributes, RealFiles, Timestamp};
+
+    #[test]
+    fn what_cannot_be_looked_at_is_unknown_there_and_nowhere_else() {
+        let scratch = tempfile::tempdir().unwrap();
+        let tree = |name: &str| scratch.path().join(name);
+        for name in ["etc/ssh", "cfg/ssh"] {
+            std::fs::create_dir_all(tree(name)).unwrap();
+        }
+        for name in ["etc/hosts", "etc/ssh/key", "cfg/hosts", "cfg/ssh/key", "damaged"] {
+            std::fs::write(tree(name), "x").unwrap();
+        }
+        let trees = vec![tree("etc"), tree("damaged"), tree("cfg")];
+        let places = Places::walk(&RealFiles, trees, &Named::default());
+        let paths =
+            |look: &Look| look.facts.iter().map(|fact| fact.path.clone()).collect::<Vec<_>>();
+        let sound = compare(&RealFiles, &places, (0, 2), &[], &[]);
+        assert_eq!(paths(&sound), ["hosts", "ssh", "ssh/key"].map(PathBuf::from));
+        assert_eq!(sound.failed, []);
+        let unknown = compare(&RealFiles, &places, (0, 1), &[], &[]);
+        assert!(paths(&unknown).is_empty(), "nothing of it is taken for gone");
+        assert_eq!(unknown.failed.len(), 1);
+        assert_eq!(unknown.failed[0].0, tree("damaged"));
+    }
 
     #[test]
     fn a_file_and_its_snapshot_are_not_read() {

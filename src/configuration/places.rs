@@ -11,7 +11,7 @@ use crate::boot::tree::is_reserved;
 use crate::host::{FileKind, Files, Stat, why};
 
 /// In `/etc`, and always the image's: it is read before `/cfg` is there.
-pub(super) const CONF: &str = "nanozfs.conf";
+const CONF: &str = "nanozfs.conf";
 
 /// One place, which at least one of the trees has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,16 @@ pub(super) struct Places {
     trees: Vec<PathBuf>,
     /// By path: a directory stands before what is in it.
     pub(super) places: Vec<Place>,
-    /// What could not be looked at, and why.
-    pub(super) failed: Vec<(PathBuf, String)>,
+    /// What could not be looked at.
+    failed: Vec<Failed>,
+}
+
+/// A directory of one tree that could not be looked at.
+#[derive(Clone, Debug)]
+struct Failed {
+    tree: usize,
+    path: PathBuf,
+    why: String,
 }
 
 impl Place {
@@ -40,14 +48,13 @@ impl Place {
 }
 
 impl Places {
-    /// Looks at every place that is meant. A tree may be missing.
+    /// Looks at every place that is meant. What cannot be looked at in one tree is looked at in the
+    /// others.
     pub(super) fn walk(files: &dyn Files, trees: Vec<PathBuf>, named: &Named) -> Places {
         let mut places = Places { trees, ..Places::default() };
         let mut open = vec![PathBuf::new()];
         while let Some(directory) = open.pop() {
-            if let Err(error) = places.level(files, named, &directory, &mut open) {
-                places.failed.push((directory, why(&error)));
-            }
+            places.level(files, named, &directory, &mut open);
         }
         places.places.sort_by(|a, b| a.path.cmp(&b.path));
         places
@@ -58,6 +65,13 @@ impl Places {
         self.trees.get(tree).map_or(Path::new(""), PathBuf::as_path)
     }
 
+    /// What could not be looked at in one of these trees, and why: directories, relative to it.
+    pub(super) fn failed(&self, trees: &[usize]) -> impl Iterator<Item = (usize, &Path, &str)> {
+        let of_these = move |failed: &&Failed| trees.contains(&failed.tree);
+        let failed = self.failed.iter().filter(of_these);
+        failed.map(|failed| (failed.tree, failed.path.as_path(), failed.why.as_str()))
+    }
+
     /// Looks at one directory, which may be missing in some of the trees.
     fn level(
         &mut self,
@@ -65,23 +79,29 @@ impl Places {
         named: &Named,
         directory: &Path,
         open: &mut Vec<PathBuf>,
-    ) -> io::Result<()> {
+    ) {
         let meant = |name: &OsString| {
             let path = directory.join(name);
             let top = directory.as_os_str().is_empty();
             let ours = top && (name == OURS || name == CONF);
             !ours && !is_reserved(directory, name) && named.leads(&path)
         };
-        let mut of_trees = Vec::new();
-        for tree in &self.trees {
+        let has = |tree: &Path| -> io::Result<Vec<(OsString, Stat)>> {
+            if !is_inside(files, tree, directory) {
+                return Ok(Vec::new());
+            }
             let place = tree.join(directory);
-            let names = match is_inside(files, tree, directory) {
-                true => files.list(&place)?.into_iter().filter(meant).collect(),
-                false => Vec::new(),
-            };
-            let stats = files.stat_in(&place, &names);
-            let stats: io::Result<Vec<Stat>> = stats.into_iter().collect();
-            of_trees.push(names.into_iter().zip(stats?).collect::<Vec<_>>());
+            let names: Vec<_> = files.list(&place)?.into_iter().filter(meant).collect();
+            let stats: io::Result<Vec<Stat>> = files.stat_in(&place, &names).into_iter().collect();
+            Ok(names.into_iter().zip(stats?).collect())
+        };
+        let mut of_trees = Vec::new();
+        for (tree, top) in self.trees.iter().enumerate() {
+            of_trees.push(has(top).unwrap_or_else(|error| {
+                let (path, why) = (directory.to_owned(), why(&error));
+                self.failed.push(Failed { tree, path, why });
+                Vec::new()
+            }));
         }
         let names: BTreeSet<&OsString> = of_trees.iter().flatten().map(|(name, _)| name).collect();
         for name in names {
@@ -96,7 +116,6 @@ impl Places {
             }
             self.places.push(Place { path, stats });
         }
-        Ok(())
     }
 }
 

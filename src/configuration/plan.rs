@@ -55,6 +55,8 @@ pub(super) struct Plan {
     pub(super) refused: Vec<(PathBuf, String)>,
     /// Bytes that are to be written, in whole blocks.
     pub(super) bytes: u64,
+    /// Somebody was asked about it.
+    pub(super) asked: bool,
 }
 
 /// What there is to know before a save is planned.

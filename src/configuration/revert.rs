@@ -52,6 +52,10 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     let source = history::directory(&chosen);
     let files = boot.host.files();
     let walk = Walk::new(files, &named, home.snapshots.last(), Some(&chosen));
+    if save::is_unknown(boot, &walk, &named) {
+        return Exit::Failed;
+    }
+    let files = boot.host.files();
     let unsaved = walk.unsaved(files);
     let back = walk.back(files, &unsaved);
     let Some((unsaved, looked)) = save::plan(boot, &home, &named, &unsaved, false) else {

@@ -1,4 +1,4 @@
-//! `/cfg` as a snapshot of it has it.
+//! `/cfg` as a snapshot of it has it; times alone are left.
 
 use std::path::{Path, PathBuf};
 
@@ -42,11 +42,11 @@ enum Turn {
 fn turn(is: Option<&Stat>, was: Option<&Stat>, differ: Differ) -> Turn {
     let directory = |stat: &Stat| stat.kind == FileKind::Directory;
     match (is, was) {
+        (_, Some(was)) if was.kind.is_special() => Turn::Nothing,
         (Some(is), Some(was)) if directory(is) != directory(was) => {
             Turn::Clash(format!("is a {}, and a {} there", was.kind.name(), is.kind.name()))
         }
         (Some(_), Some(_)) if differ == Differ::Nothing => Turn::Nothing,
-        (_, Some(was)) if was.kind.is_special() => Turn::Nothing,
         (_, Some(was)) => Turn::Write(*was),
         (Some(is), None) => Turn::Remove(is.kind),
         (None, None) => Turn::Nothing,
@@ -65,15 +65,17 @@ impl Rewind {
         let (cfg, source) = (&look.trees.etc, &look.trees.cfg);
         let mut rewind = Rewind { failed: look.failed, ..Rewind::default() };
         let mut clash: Option<PathBuf> = None;
-        for Fact { path, etc: is, cfg: was, differ, .. } in &look.facts {
+        for fact in &look.facts {
+            let Fact { path, etc: is, cfg: was, differ, .. } = fact;
             // A directory that stays keeps what is in it.
             if clash.as_ref().is_some_and(|top| path.starts_with(top)) {
                 continue;
             }
+            clash = Some(path.clone()).filter(|_| fact.is_clash());
             let turn = turn(is.as_ref(), was.as_ref(), *differ);
             // A directory is made for what is in it.
-            let leads = named.leads(path) && is.is_none_or(|_| matches!(turn, Turn::Clash(_)));
-            let leads = leads && was.is_some_and(|was| was.kind == FileKind::Directory);
+            let made = is.is_none() && was.is_some_and(|was| was.kind == FileKind::Directory);
+            let leads = named.leads(path) && (clash.is_some() || made);
             if !leads && !named.means(path) {
                 continue;
             }
@@ -85,7 +87,6 @@ impl Rewind {
                 }
                 Turn::Clash(why) => {
                     rewind.failed.push((path.clone(), why));
-                    clash = Some(path.clone());
                     continue;
                 }
                 Turn::Write(was) => what(files, &source.join(path), &was, is.map(|_| *differ)),
@@ -178,6 +179,7 @@ mod tests {
             ("df!", "clash"),
             ("fd!", "clash"),
             ("ld!", "clash"),
+            ("dp!", "nothing"),
             ("-p", "nothing"),
             ("fp!", "nothing"),
             ("--", "nothing"),

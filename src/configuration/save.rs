@@ -50,12 +50,19 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     let ask = boot.act && order.option("yes").is_none() && boot.host.people().is_there();
     let files = boot.host.files();
     let walk = Walk::new(files, &named, home.snapshots.last(), None);
-    let look = walk.unsaved(files);
+    if is_unknown(boot, &walk, &named) {
+        return Exit::Failed;
+    }
+    let look = walk.unsaved(boot.host.files());
     let Some((plan, complete)) = plan(boot, &home, &named, &look, ask) else { return Exit::Failed };
     show(boot, &plan);
     let complete = complete && plan.refused.is_empty();
     act::tell(boot, Code::E91, "not saved", &plan.refused);
-    let ahead = walk.is_ahead(boot.host.files());
+    // Whoever answered took his time, and others work in /cfg without a lock.
+    let ahead = match plan.asked {
+        true => walk.is_ahead_by_now(boot.host.files()),
+        false => walk.is_ahead(boot.host.files()),
+    };
     if plan.is_empty() && !ahead {
         boot.console.say("/cfg has everything already: nothing to save");
         return if complete { Exit::Nothing } else { Exit::Failed };
@@ -126,6 +133,14 @@ pub(super) fn step(boot: &mut Boot<'_, '_>, home: &Home, named: &Named) {
     }
 }
 
+/// Something was named that there is not: a finding.
+pub(super) fn is_unknown(boot: &mut Boot<'_, '_>, walk: &Walk, named: &Named) -> bool {
+    let Some(path) = walk.missing(named) else { return false };
+    let what = format!("{}: not in /etc, /cfg or the image", shown(path));
+    boot.find(Finding::new(Code::E93, what).next("ls /etc"));
+    true
+}
+
 /// Decides about everything that is meant and was looked at. False beside the plan when something
 /// could not be looked at.
 pub(super) fn plan(
@@ -146,14 +161,6 @@ pub(super) fn plan(
         boot.find(Finding::new(Code::E94, why));
     }
     act::tell(boot, Code::E91, "not looked at", &look.failed);
-    for path in &named.0 {
-        let found = |fact: &Fact| fact.path.starts_with(path);
-        if !look.facts.iter().any(found) && !path.as_os_str().is_empty() {
-            let what = format!("{}: not in /etc, /cfg or the image", shown(path));
-            boot.find(Finding::new(Code::E93, what).next("ls /etc"));
-            return None;
-        }
-    }
     let known = Known {
         facts: &look.facts,
         deleted: &deleted,
@@ -164,7 +171,9 @@ pub(super) fn plan(
     };
     let console = &mut *boot.console;
     let people = boot.host.people();
+    let mut asked = false;
     let mut answer = |fact: &Fact, what: &str, question: &str| {
+        asked |= ask;
         for _ in 0..if ask { TRIES } else { 0 } {
             let path = shown(&fact.path);
             console.say(&format!("{path} ({what}): {question}? [y, n, never]"));
@@ -179,7 +188,7 @@ pub(super) fn plan(
         Answer::Nobody
     };
     match Plan::make(files, &look.trees.etc, &known, &mut answer) {
-        Ok(plan) => Some((plan, look.failed.is_empty())),
+        Ok(plan) => Some((Plan { asked, ..plan }, look.failed.is_empty())),
         Err(error) => {
             let what = format!("/etc: {}", crate::host::why(&error));
             boot.find(Finding::new(Code::E91, what));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::look::{IMAGE, Look, compare};
 use super::names::Named;
-use super::places::{CONF, Places};
+use super::places::Places;
 use super::{history, lists};
 use crate::boot::cfg::CFG;
 use crate::format::zfs::Snapshot;
@@ -65,18 +65,32 @@ impl Walk {
         compare(files, &self.places, (AT_CFG, self.then), &[], &[])
     }
 
+    /// What was named and none of the trees has.
+    pub(super) fn missing<'a>(&self, named: &'a Named) -> Option<&'a Path> {
+        let there =
+            |path: &Path| self.places.places.iter().any(|place| place.path.starts_with(path));
+        let mut named = named.0.iter().filter(|path| !path.as_os_str().is_empty());
+        named.find(|path| !there(path)).map(PathBuf::as_path)
+    }
+
+    /// [`Walk::is_ahead`] as it is now: somebody may have worked in `/cfg` since it was walked.
+    pub(super) fn is_ahead_by_now(&self, files: &dyn Files) -> bool {
+        let Some((newest, _)) = &self.newest else { return true };
+        !same(files, Path::new(CFG), newest).unwrap_or(false)
+    }
+
     /// `/cfg` holds something that its newest snapshot has not; so it does when nobody knows. Files
     /// are compared by their times: a snapshot keeps all times of what it has, and nobody can set the
     /// time of the last change.
     pub(super) fn is_ahead(&self, files: &dyn Files) -> bool {
         let Some((newest, at)) = &self.newest else { return true };
         let cfg = Path::new(CFG);
-        let Some(at) = *at else { return !same(files, cfg, newest).unwrap_or(false) };
+        let Some(at) = *at else { return self.is_ahead_by_now(files) };
         let differs =
             |name: &str| !same_place(files, &cfg.join(name), &newest.join(name)).unwrap_or(false);
-        !self.places.failed.is_empty()
+        self.places.failed(&[AT_CFG, at]).next().is_some()
             || self.places.places.iter().any(|place| place.stat(AT_CFG) != place.stat(at))
-            || [lists::OURS, CONF].into_iter().any(differs)
+            || differs(lists::OURS)
     }
 }
 

@@ -35,21 +35,21 @@ pub struct Command {
     pub args: Vec<String>,
     /// How long it may take.
     pub limit: Duration,
-    /// What it says goes to the system console, as under rc(8), instead of being read: daemons that
-    /// it starts keep their outputs, and a pipe that nobody reads any more ends them.
-    pub to_console: bool,
+    /// It starts daemons, which keep its outputs: it gets a terminal to write to, since a pipe that
+    /// nobody reads any more would end them.
+    pub starts_daemons: bool,
 }
 
 impl Command {
     /// `program`, an absolute path, without arguments; it may take as long as `limit`.
     pub fn new(program: impl Into<String>, limit: Duration) -> Self {
-        Self { program: program.into(), args: Vec::new(), limit, to_console: false }
+        Self { program: program.into(), args: Vec::new(), limit, starts_daemons: false }
     }
 
     /// The same, for a program that starts daemons.
     #[must_use]
-    pub fn to_console(mut self) -> Self {
-        self.to_console = true;
+    pub fn starts_daemons(mut self) -> Self {
+        self.starts_daemons = true;
         self
     }
 

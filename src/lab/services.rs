@@ -95,9 +95,10 @@ impl Services for Lab {
         inner.gate_host(effect, Duration::ZERO)?;
         inner.machine.uptime += SERVICE;
         if inner.machine.failed_services.iter().any(|failed| failed == name) {
-            return Ok(Ended { code: Some(1), last_line: String::new() });
+            let last_line = format!("{name}: WARNING: failed to start {name}");
+            return Ok(Ended { code: Some(1), last_line });
         }
-        Ok(Ended { code: Some(0), last_line: String::new() })
+        Ok(Ended { code: Some(0), last_line: format!("Starting {name}.") })
     }
 
     fn guard(&self, deadline: Duration) -> Result<()> {

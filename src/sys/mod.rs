@@ -16,6 +16,7 @@ pub mod mount;
 #[cfg(target_os = "freebsd")]
 mod note;
 pub mod process;
+pub mod pty;
 pub mod siginfo;
 #[cfg(target_os = "freebsd")]
 pub mod sysctl;

@@ -69,10 +69,6 @@ fn plain(word: &str) -> String {
     if digits > 9 && core.chars().all(|c| c.is_ascii_digit()) {
         return word.replace(core, "GUID");
     }
-    // A host's ID.
-    if core.len() == 8 && digits > 0 && core.chars().all(|c| c.is_ascii_hexdigit()) {
-        return word.replace(core, "HOSTID");
-    }
     // Two of the same kind are told in the order in which the kernel has their disks.
     if word.ends_with('.') && !core.is_empty() && core.chars().all(|c| c.is_ascii_digit()) {
         return "N.".to_owned();

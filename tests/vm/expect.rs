@@ -107,9 +107,12 @@ impl Player<'_> {
             Expect::Syslog(_) => None,
             // A guest does not count programs, and restarts instead of being about to.
             Expect::Programs(_) | Expect::Restarting(_) => None,
-            Expect::Unchanged => {
-                self.last.changed.as_ref().map(|what| format!("the last run changed: {what}"))
-            }
+            Expect::Unchanged => match &self.last.changed {
+                None => Some("nobody looked: it has to follow its run".to_owned()),
+                Some(changed) => {
+                    changed.as_ref().map(|what| format!("the last run changed: {what}"))
+                }
+            },
             Expect::Says(words) => {
                 let words = self.real_guids(words);
                 (!said(&self.last.output, &words)).then(|| format!("it did not say {words:?}"))

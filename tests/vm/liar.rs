@@ -134,7 +134,8 @@ fn request(client: &mut UnixStream, disk: &File, next: &Next) -> Result<bool> {
     let done = match kind {
         READ => {
             data.resize(usize::try_from(length)?.min(LONGEST), 0);
-            disk.read_exact_at(&mut data, offset).map_err(|_| FAILED)
+            let read = disk.read_exact_at(&mut data, offset).map_err(|_| FAILED);
+            read.and(if u32::try_from(data.len())? == length { Ok(()) } else { Err(INVALID) })
         }
         WRITE => {
             let bytes = payload(client, length)?;

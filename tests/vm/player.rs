@@ -35,7 +35,8 @@ pub(crate) struct How {
 pub(crate) struct Last {
     pub(crate) exit: Option<u8>,
     pub(crate) output: String,
-    pub(crate) changed: Option<String>,
+    /// Whether anything changed was looked at, and what it was.
+    pub(crate) changed: Option<Option<String>>,
     pub(crate) waited: Option<Duration>,
 }
 
@@ -322,6 +323,7 @@ impl<'a> Player<'a> {
             let (one, other) = (before.lines().count(), after.lines().count());
             (one != other).then(|| format!("{one} lines of state, then {other}"))
         });
+        let changed = self.watches.then_some(changed);
         self.last = Last { exit: Some(ran.exit), output: ran.output, changed, waited: None };
         if words.first().is_some_and(|word| word == "nanozfs") {
             self.played.runs.push(self.last.output.clone());

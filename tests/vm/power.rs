@@ -25,6 +25,10 @@ for second in $(jot 60); do
 	sleep 1
 done";
 
+/// Who waits that long waits for something to begin.
+const LONG: Duration = Duration::from_secs(60);
+/// How often it is looked at then, every two seconds.
+const LOOKS: u32 = 15;
 /// Has syslogd(8), which rc does not start here, write down what is said from now on.
 const SYSLOGD: &str = "\
 cd /var/tmp
@@ -164,7 +168,15 @@ impl Player<'_> {
     pub(crate) fn wait(&mut self, time: Duration) -> Result<()> {
         self.sh(SYSLOGD)?;
         std::thread::sleep(time);
-        let said = self.sh("cat /var/tmp/vm-syslog")?.output;
+        let mut said = self.sh("cat /var/tmp/vm-syslog")?.output;
+        // What began when the time was over takes a moment on an emulated processor.
+        for _ in 0..if time < LONG { 0 } else { LOOKS } {
+            std::thread::sleep(Duration::from_secs(2));
+            let before = std::mem::replace(&mut said, self.sh("cat /var/tmp/vm-syslog")?.output);
+            if !before.is_empty() && before == said {
+                break;
+            }
+        }
         let said =
             said.lines().filter_map(|line| line.split_once(" nanozfs[")?.1.split_once("]: "));
         let output: String = said.map(|(_, line)| format!("nanozfs: {line}\n")).collect();

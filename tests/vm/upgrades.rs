@@ -47,6 +47,11 @@ rm -r release
 dd if=/dev/zero of=/dev/$other bs=1m count=32 2>/dev/null
 "#;
 
+/// The partition is one of the disk's: `ada1p3` or `ada1s2a`, not `ada10p3`.
+fn is_on(partition: &str, disk: &str) -> bool {
+    partition.strip_prefix(disk).is_some_and(|rest| rest.starts_with(['p', 's']))
+}
+
 impl Player<'_> {
     /// Makes `/var/tmp/gate-VERSION.nzr` in the guest.
     pub(crate) fn make_release(&mut self, version: &str, change: &str) -> Result<()> {
@@ -72,7 +77,7 @@ impl Player<'_> {
     pub(crate) fn lie(&mut self, partition: &str, offset: u64) -> Result<()> {
         let line = format!("gpart show -p | awk '$3 == \"{partition}\" {{ print $1 * 512 }}'");
         let start: u64 = self.sh(&line)?.output.trim().parse().context(line)?;
-        let of = |disk: &&Disk| disk.attached && partition.starts_with(&disk.device);
+        let of = |disk: &&Disk| disk.attached && is_on(partition, &disk.device);
         let liar = self.disks.iter().find(of).and_then(|disk| disk.liar.as_ref());
         liar.with_context(|| format!("{partition} is on no lying flash"))?
             .drop_write_at(start + offset);

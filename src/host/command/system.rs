@@ -14,8 +14,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::{Command, Exit, Output, RunError, Runner, seconds};
-use crate::host::console::CONSOLE;
-use crate::sys::siginfo;
+use crate::sys::{pty, siginfo};
 
 /// Where programs look for other programs.
 const PATH: &str = "/sbin:/bin:/usr/sbin:/usr/bin";
@@ -27,7 +26,8 @@ const PATH: &str = "/sbin:/bin:/usr/sbin:/usr/bin";
 /// - Its environment is `PATH`, `LC_ALL=C`, and `TZ` if that is set; standard input is empty; the
 ///   working directory is `/`.
 /// - Both outputs are read while it runs, up to 16 MiB each; what goes beyond is read and dropped,
-///   and [`Output::truncated`] says so. Those of a program that starts daemons are not read.
+///   and [`Output::truncated`] says so. Those of a program that starts daemons are one, and end with
+///   the program: what a daemon says later is lost.
 /// - At the limit the group gets SIGTERM, one second later SIGKILL. After two more seconds a process
 ///   that is still there waits in the kernel, and is left behind: the call returns.
 /// - The call returns when the program has ended, even when a process that it left behind keeps its
@@ -103,9 +103,10 @@ pub(super) fn run(
 ) -> Result<Output, RunError> {
     let failed = |error: io::Error| RunError::Spawn { argv: command.argv(), error };
     let started = Instant::now();
-    let mut child = spawn(command)?;
+    let (mut child, terminal) = spawn(command)?;
+    let stdout = terminal.or(child.stdout.take().map(OwnedFd::from));
     let mut watch = Watch {
-        stdout: Stream::new(child.stdout.take().map(OwnedFd::from), bounds.keep).map_err(failed)?,
+        stdout: Stream::new(stdout, bounds.keep).map_err(failed)?,
         stderr: Stream::new(child.stderr.take().map(OwnedFd::from), bounds.keep).map_err(failed)?,
         child,
         exit: None,
@@ -127,17 +128,17 @@ pub(super) fn run(
     }
 }
 
-/// Starts the program.
-fn spawn(command: &Command) -> Result<Child, RunError> {
+/// Starts the program; with the terminal that it writes to, if it has one.
+fn spawn(command: &Command) -> Result<(Child, Option<OwnedFd>), RunError> {
     let mut process = process(command)?;
-    if command.to_console {
-        let console = || match File::options().append(true).open(CONSOLE) {
-            Ok(console) => Stdio::from(console),
-            Err(_) => Stdio::null(),
-        };
-        process.stdout(console()).stderr(console());
+    let mut terminal = None;
+    if command.starts_daemons {
+        let failed = |error: io::Error| RunError::Spawn { argv: command.argv(), error };
+        let (ours, theirs) = pty::open().map_err(failed)?;
+        process.stdout(theirs.try_clone().map_err(failed)?).stderr(theirs);
+        terminal = Some(ours);
     }
-    start(command, process.stdin(Stdio::null()))
+    Ok((start(command, process.stdin(Stdio::null()))?, terminal))
 }
 
 /// The program as it is to be started, with both outputs to be read; what it reads is not set yet.
@@ -321,6 +322,8 @@ impl Stream {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The other side of a terminal is gone.
+                Err(error) if error.raw_os_error() == Some(libc::EIO) => self.pipe = None,
                 Err(error) => return Err(error),
             }
         }

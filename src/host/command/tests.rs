@@ -49,8 +49,22 @@ fn the_environment_is_path_locale_and_time_zone_only() {
 fn a_daemon_does_not_get_a_pipe_that_nobody_reads_later() {
     let daemon = command("/bin/sh", &["-c", "test ! -p /dev/fd/1 && test ! -p /dev/fd/2"]);
     assert!(!System.run(&daemon).unwrap().status.success());
-    let output = System.run(&daemon.to_console()).unwrap();
-    assert!(output.status.success());
+    assert!(System.run(&daemon.starts_daemons()).unwrap().status.success());
+    // It says why it failed, and what it leaves behind goes on talking to nobody.
+    let folder = tempfile::tempdir().unwrap();
+    let alive = folder.path().join("alive");
+    let script = format!(
+        "(sleep 1; echo one; echo two; echo alive >{}) & echo why; exit 3",
+        alive.display()
+    );
+    let script = command("/bin/sh", &["-c", &script]).starts_daemons();
+    let output = System.run(&script).unwrap();
+    assert_eq!((text(&output.stdout).trim(), output.status), ("why", Exit::Code(3)));
+    let deadline = Instant::now() + PLENTY;
+    while !alive.exists() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(alive.exists());
 }
 
 #[test]

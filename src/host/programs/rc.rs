@@ -5,22 +5,28 @@ use std::time::Duration;
 
 use super::run;
 use crate::host::command::{Command, Runner};
-use crate::host::{Kind, Result};
+use crate::host::{Error, Kind, Result};
 
 /// Both only read, from a system that may be busy starting.
 const LIMIT: Duration = Duration::from_secs(60);
 const SERVICE: &str = "/usr/sbin/service";
 /// The functions of rc's scripts.
 const RC_SUBR: &str = "/etc/rc.subr";
-/// Prints `name: value`, the value on one line.
+/// Prints `name: value`, the value on one line, and a last line that says that these are all. The
+/// names are those under which rc.d/netif and rc.d/routing load their settings.
 const SETTINGS: &str = r#"
 . "$1" || exit 1
-load_rc_config XXX
+for name in network netif routing; do
+	load_rc_config $name
+done
 set -f
-for name in $(set | sed -n -E 's/^(ifconfig_[A-Za-z0-9_]+|defaultrouter)=.*/\1/p'); do
+for name in $(list_vars 'ifconfig_*') defaultrouter; do
 	eval "value=\$$name"
 	echo "$name:" $value
-done"#;
+done
+echo all:"#;
+/// That line.
+const ALL: &str = "all";
 /// A shell for each of some two hundred scripts.
 const ENABLED_LIMIT: Duration = Duration::from_secs(180);
 /// From asking shutdown(8) to its being on its way.
@@ -37,7 +43,11 @@ fn settings_by(runner: &dyn Runner, rc_subr: &str) -> Result<Vec<(String, String
     let setting = |line: &str| {
         line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
     };
-    Ok(text.lines().filter_map(setting).collect())
+    let mut settings: Vec<_> = text.lines().filter_map(setting).collect();
+    match settings.pop() {
+        Some((name, _)) if name == ALL => Ok(settings),
+        _ => Err(Error::new(Kind::Nonsense, "rc.conf", "rc.subr did not come to its end")),
+    }
 }
 
 /// The scripts of the services that are enabled, in rc's order. Each script is run for that.
@@ -47,10 +57,9 @@ pub fn enabled(runner: &dyn Runner) -> Result<Vec<String>> {
     Ok(paths.map(str::to_owned).collect())
 }
 
-/// What has a service's script do something. The daemons that it starts talk to the console, as after
-/// a boot.
+/// What has a service's script do something.
 pub fn service(name: &str, action: &str, limit: Duration) -> Command {
-    Command::new(SERVICE, limit).args([name, action]).to_console()
+    Command::new(SERVICE, limit).args([name, action]).starts_daemons()
 }
 
 /// There is a default route.
@@ -82,7 +91,8 @@ mod tests {
     fn settings_are_what_rcs_scripts_would_see() {
         let scratch = tempfile::tempdir().unwrap();
         let subr = scratch.path().join("rc.subr");
-        let text = "load_rc_config() {\n\tdefaultrouter=NO ifconfig_lo0='inet 127.0.0.1'\n\
+        let text = "list_vars() {\n\techo ifconfig_lo0 ifconfig_em0 ifconfig_em0_aliases ifconfig_em1\n}\n\
+            load_rc_config() {\n\tdefaultrouter=NO ifconfig_lo0='inet 127.0.0.1'\n\
             \tifconfig_em0=\"inet 10.0.0.1/24 #*\" ifconfig_em0_aliases=\"inet 10.0.0.2/32\n\
             \t\tinet 10.0.0.3/32\"\n\tdefaultrouter=10.0.0.254 hostname=\"it's\" ifconfig_em1=\n}\n";
         std::fs::write(&subr, text).unwrap();
@@ -100,6 +110,8 @@ mod tests {
             ]
         );
         assert!(settings_by(&System, "/nonexistent").is_err());
+        std::fs::write(&subr, "exit 0\n").unwrap();
+        assert!(settings_by(&System, subr.to_str().unwrap()).is_err(), "unknown is not nothing");
     }
 
     #[test]

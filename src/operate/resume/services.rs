@@ -107,7 +107,7 @@ pub fn act(services: &dyn Services, service: &Service) -> Result<(), String> {
     let tried = |action: &str| match services.service(&service.name, action, LIMIT) {
         Ok(ended) if ended.code == Some(0) => Ok(()),
         Ok(ended) if ended.last_line.is_empty() => Err(match ended.code {
-            Some(code) => format!("exit {code}; what it said is on the console"),
+            Some(code) => format!("exit {code}"),
             None => "it was stopped".to_owned(),
         }),
         Ok(ended) => Err(ended.last_line),
