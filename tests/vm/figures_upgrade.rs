@@ -61,8 +61,8 @@ fn measure(player: &mut Player<'_>, found: &mut Found) -> Result<()> {
         }
     }
     // Most of the second image is there already.
-    let both = "nanozfs upgrade install $first >/dev/null && before=$(written) && \
-        nanozfs upgrade $second >/dev/null && echo @@figure changed $(($(written) - before))";
+    let both = "nanozfs upgrade install $first >/dev/null 2>&1 && before=$(written) && \
+        nanozfs upgrade $second >/dev/null 2>&1 && echo @@figure changed $(($(written) - before))";
     ask(player, found, both)?;
     player.shutdown()?;
     player.boot()?;
