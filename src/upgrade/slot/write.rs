@@ -1,7 +1,8 @@
-//! The bytes: compared, written, read back.
+//! The bytes: compared, written, read back; and only then the head, which makes a system of them.
 //!
-//! Three things go on at once: one thread reads and hashes the stream, one reads what the slot
-//! holds, and this one writes what differs.
+//! Three things go on at once: one thread reads the stream, one reads what the slot holds, and this
+//! one writes what differs. What is hashed is what the drive gives back: that proves the release and
+//! the drive at once, and a sum of what was written tells which of them it was.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -25,10 +26,16 @@ pub(super) fn image(
     let zeroed = zero_head(&mut *device);
     zeroed.map_err(|why| Failed::new(Left::Unknown, format!("{}: {why}", target.whole)))?;
     let mut counts = Counts::default();
-    let all = body(host, target, image, &mut *device, &mut counts, tell)
+    body(host, target, image, &mut *device, &mut counts, tell)
+        .and_then(|(head, sum)| {
+            let flushed = device.flush();
+            flushed.map_err(|error| format!("write {}: {}", target.whole, why(&error)))?;
+            prove(host, target, image, (&head, sum), &counts, tell).map(|()| head)
+        })
         .map_err(|why| Failed::new(Left::Invalid, why))
         .and_then(|head| {
-            last(host, target, image, &mut *device, &head, &mut counts, tell).map_err(|why| {
+            counts.written += head.len() as u64;
+            last(host, target, &mut *device, &head).map_err(|why| {
                 let left = match zero_head(&mut *device) {
                     Ok(()) => Left::Invalid,
                     Err(error) => {
@@ -38,11 +45,11 @@ pub(super) fn image(
                 };
                 Failed::new(left, why)
             })
-        });
-    all.map(|()| counts)
+        })
+        .map(|()| counts)
 }
 
-/// Everything behind the head. The head, which nobody has seen yet.
+/// Everything behind the head. The head, which nobody has seen yet, and the sum of it all.
 fn body(
     host: &dyn Host,
     target: &Target,
@@ -50,19 +57,20 @@ fn body(
     device: &mut dyn BlockDevice,
     counts: &mut Counts,
     tell: &mut dyn FnMut(Progress),
-) -> Result<Vec<u8>, String> {
-    let (size, wanted) = (image.size, image.sha256);
+) -> Result<(Vec<u8>, Sum), String> {
+    let size = image.size;
     let stream = &mut *image.stream;
     std::thread::scope(|scope| {
         let (to_new, new) = sync_channel(2);
         let (to_old, old) = sync_channel::<Block>(1);
-        let hashed = scope.spawn(move || hash(stream, size, &to_new));
+        let taken = scope.spawn(move || take(stream, size, &to_new));
         let whole = target.whole.as_str();
         scope.spawn(move || read(host, whole, size, &to_old));
-        let mut head = Vec::new();
+        let (mut head, mut sum) = (Vec::new(), Sum::default());
         let mut offset = 0;
         while offset < size {
             let block = next(&new).map_err(|error| format!("read the image: {}", why(&error)))?;
+            sum.add(&block);
             // What cannot be read is written anew, which is what mends a sector of a disk.
             let there = next(&old).unwrap_or_default();
             let from = if offset == 0 { block.len().min(HEAD as usize) } else { 0 };
@@ -81,48 +89,87 @@ fn body(
         }
         // Nothing more is asked for: the thread sees whether the stream ends here.
         drop(new);
-        let digest = hashed.join().map_err(|_| "the stream's thread was lost".to_owned())?;
-        match digest {
-            Ok(digest) if digest == wanted => Ok(head),
-            Ok(_) => Err("the image is not the one that its manifest describes".to_owned()),
-            Err(error) => Err(format!("read the image: {}", why(&error))),
-        }
+        let taken = taken.join().map_err(|_| "the stream's thread was lost".to_owned())?;
+        taken.map_err(|error| format!("read the image: {}", why(&error)))?;
+        Ok((head, sum))
     })
 }
 
-/// The head; then everything is flushed and read back.
-fn last(
+/// Reads everything back and hashes it, as if the head were there already.
+fn prove(
     host: &dyn Host,
     target: &Target,
     image: &Image<'_>,
-    device: &mut dyn BlockDevice,
-    head: &[u8],
-    counts: &mut Counts,
+    (head, written): (&[u8], Sum),
+    counts: &Counts,
     tell: &mut dyn FnMut(Progress),
 ) -> Result<(), String> {
     let (whole, size) = (target.whole.as_str(), image.size);
-    // Twice: what the head makes valid must be there before it.
-    let written = device.flush().and_then(|()| device.write_at(head, 0));
-    let written = written.and_then(|()| device.flush());
-    written.map_err(|error| format!("write {whole}: {}", why(&error)))?;
-    counts.written += head.len() as u64;
-    let digest = std::thread::scope(|scope| {
+    let (mut digest, mut sum) = (Sha256::new(), Sum::default());
+    std::thread::scope(|scope| {
         let (to_back, back) = sync_channel::<Block>(2);
         scope.spawn(move || read(host, whole, size, &to_back));
-        let mut digest = Sha256::new();
         let mut done = 0;
         while done < size {
-            let block =
-                next(&back).map_err(|error| format!("read back {whole}: {}", why(&error)))?;
+            let block = next(&back);
+            let mut block = block.map_err(|error| format!("read back {whole}: {}", why(&error)))?;
+            if let Some(front) = block.get_mut(..head.len()).filter(|_| done == 0) {
+                front.copy_from_slice(head);
+            }
             digest.update(&block);
+            sum.add(&block);
             done += block.len() as u64;
             tell(Progress { stage: Stage::Verifying, done, size, counts: *counts });
         }
-        Ok::<[u8; 32], String>(digest.finalize().into())
+        Ok::<(), String>(())
     })?;
-    match digest == image.sha256 {
-        true => Ok(()),
-        false => Err(format!("{whole} does not hold what was written to it")),
+    match (sum == written, <[u8; 32]>::from(digest.finalize()) == image.sha256) {
+        (true, true) => Ok(()),
+        (true, false) => Err("the image is not the one that its manifest describes".to_owned()),
+        (false, _) => Err(unlike(whole)),
+    }
+}
+
+/// The head, on the drive when it comes back.
+fn last(
+    host: &dyn Host,
+    target: &Target,
+    device: &mut dyn BlockDevice,
+    head: &[u8],
+) -> Result<(), String> {
+    let whole = target.whole.as_str();
+    let written = device.write_at(head, 0).and_then(|()| device.flush());
+    written.map_err(|error| format!("write {whole}: {}", why(&error)))?;
+    let back = host.read_device(whole, 0, head.len());
+    let back = back.map_err(|error| format!("read back {whole}: {}", why(&error)))?;
+    if back == head { Ok(()) } else { Err(unlike(whole)) }
+}
+
+fn unlike(whole: &str) -> String {
+    format!("{whole} does not hold what was written to it")
+}
+
+/// A sum that tells what was read back from what was written. It protects from nobody: the digest
+/// does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    /// Of the words.
+    words: u64,
+    /// Of the sums so far, so that their order counts.
+    sums: u64,
+}
+
+impl Sum {
+    fn add(&mut self, block: &[u8]) {
+        let words = block.chunks_exact(8);
+        let mut rest = words.remainder().to_vec();
+        rest.resize(8, 0);
+        let rest = Some(rest.as_slice()).filter(|_| !block.len().is_multiple_of(8));
+        for word in words.chain(rest) {
+            let word = word.try_into().map(u64::from_le_bytes).unwrap_or_default();
+            self.words = self.words.wrapping_add(word);
+            self.sums = self.sums.wrapping_add(self.words);
+        }
     }
 }
 
@@ -130,9 +177,8 @@ fn next(from: &Receiver<Block>) -> Block {
     from.recv().map_err(|_| io::ErrorKind::BrokenPipe)?
 }
 
-/// Reads the stream to its end, hands it on in blocks, and hashes it meanwhile.
-fn hash(stream: &mut dyn Read, size: u64, to: &SyncSender<Block>) -> io::Result<[u8; 32]> {
-    let mut digest = Sha256::new();
+/// Reads the stream to its end and hands it on in blocks.
+fn take(stream: &mut dyn Read, size: u64, to: &SyncSender<Block>) -> io::Result<()> {
     for offset in (0..size).step_by(BLOCK as usize) {
         let mut block = vec![0; BLOCK.min(size - offset) as usize];
         if let Err(error) = stream.read_exact(&mut block) {
@@ -141,15 +187,14 @@ fn hash(stream: &mut dyn Read, size: u64, to: &SyncSender<Block>) -> io::Result<
                 _ => error,
             };
             let _ = to.send(Err(error)); // Nobody waits for it when writing failed.
-            return Ok([0; 32]);
+            return Ok(());
         }
-        digest.update(&block);
         if to.send(Ok(block)).is_err() {
-            return Ok([0; 32]);
+            return Ok(());
         }
     }
     match io::copy(&mut stream.take(1), &mut io::sink())? {
-        0 => Ok(digest.finalize().into()),
+        0 => Ok(()),
         _ => Err(io::Error::other("it is longer than its manifest says")),
     }
 }
@@ -187,6 +232,20 @@ fn differing<'a>(new: &'a [u8], old: &[u8], from: usize) -> Vec<(usize, &'a [u8]
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sum_tells_what_was_lost_or_exchanged() {
+        let sum = |blocks: &[&[u8]]| {
+            let mut sum = Sum::default();
+            blocks.iter().for_each(|block| sum.add(block));
+            sum
+        };
+        let (one, two) = ([1; 512], [2; 512]);
+        assert_eq!(sum(&[&one, &two]), sum(&[&[one, two].concat()]));
+        assert_ne!(sum(&[&one, &two]), sum(&[&two, &one]));
+        assert_ne!(sum(&[&one, &two]), sum(&[&one, &[0; 512]]));
+        assert_ne!(sum(&[b"0123456789"]), sum(&[b"0123456788"]));
+    }
 
     #[test]
     fn grains_that_differ_are_written_together_and_no_others() {
