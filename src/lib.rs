@@ -21,21 +21,27 @@ pub mod upgrade;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use host::console::SystemConsole;
+
+/// Nobody reads what this process writes to its standard outputs.
+static BACKGROUND: AtomicBool = AtomicBool::new(false);
 
 /// The whole program, on the machine it runs on: the exit code.
 pub fn start() -> u8 {
     // The only panic is a defect. rc sees it, and the boot goes on with what is mounted by then.
     std::panic::set_hook(Box::new(|defect| {
         let text = format!("nanozfs: a defect in nanozfs, please report it: {defect}\n");
-        if std::io::stderr().write_all(text.as_bytes()).is_err() {
+        let unheard = std::io::stderr().write_all(text.as_bytes()).is_err();
+        if unheard || BACKGROUND.load(Ordering::Relaxed) {
             let _ = SystemConsole::default().write_all(text.as_bytes());
         }
         std::process::exit(report::Exit::Internal.code().into());
     }));
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let asked = cli::asks(&arguments, std::env::var_os(host::RC_PID).is_some());
+    BACKGROUND.store(asked.background, Ordering::Relaxed);
     log::start(asked.verbose);
     let mut out: Box<dyn Write> = match asked.background {
         true => Box::new(std::io::LineWriter::new(SystemConsole::default())),

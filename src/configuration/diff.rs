@@ -39,9 +39,11 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
                 return Exit::Failed;
             }
             let look = walk.unsaved(files);
-            let Some((plan, _)) = save::plan(boot, &home, &named, &look, false) else {
+            let planned = save::plan(boot, &home, &named, &look, false);
+            let Some((plan, complete)) = planned else { return Exit::Failed };
+            if plan.lines.is_empty() && !complete {
                 return Exit::Failed;
-            };
+            }
             act::tell(boot, Code::E91, "cannot be saved", &plan.refused);
             let mut before = vec![look.trees.cfg];
             before.extend(look.trees.image.into_iter().rev());

@@ -82,19 +82,12 @@ pub(super) fn compare(
         Trees { etc: tree(etc), cfg: tree(cfg), image: image.iter().map(|at| tree(*at)).collect() };
     let all = [[etc, cfg].as_slice(), image].concat();
     let failed: Vec<_> = places.failed(&all).collect();
-    let told = failed.iter().map(|(tree, path, why)| {
-        let place = places.tree(*tree);
-        (
-            if path.as_os_str().is_empty() { place.to_owned() } else { place.join(path) },
-            (*why).to_owned(),
-        )
-    });
+    let told = failed.iter().map(|failed| places.told(failed));
     let mut look = Look { trees, facts: Vec::new(), failed: told.collect() };
     // What none of these trees has as a directory has nothing in it.
     let mut closed: Option<&Path> = None;
     for place in &places.places {
-        let unknown =
-            failed.iter().any(|(_, path, _)| place.path != *path && place.path.starts_with(path));
+        let unknown = failed.iter().any(|failed| failed.hides(&place.path));
         if unknown || closed.is_some_and(|top| place.path.starts_with(top)) {
             continue;
         }

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use super::lists::OURS;
 use super::names::Named;
 use crate::boot::tree::is_reserved;
-use crate::host::{FileKind, Files, Stat, why};
+use crate::host::{FileKind, Files, Stat, found, why};
 
 /// In `/etc`, and always the image's: it is read before `/cfg` is there.
-const CONF: &str = "nanozfs.conf";
+pub(super) const CONF: &str = "nanozfs.conf";
 
 /// One place, which at least one of the trees has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,12 +32,21 @@ pub(super) struct Places {
     failed: Vec<Failed>,
 }
 
-/// A directory of one tree that could not be looked at.
+/// What could not be looked at in one tree.
 #[derive(Clone, Debug)]
-struct Failed {
+pub(super) struct Failed {
     tree: usize,
     path: PathBuf,
+    /// It is a directory: what is in it is not known.
+    inside: bool,
     why: String,
+}
+
+impl Failed {
+    /// Whether the tree has something at this path is not known.
+    pub(super) fn hides(&self, path: &Path) -> bool {
+        path.starts_with(&self.path) && !(self.inside && path == self.path)
+    }
 }
 
 impl Place {
@@ -65,11 +74,21 @@ impl Places {
         self.trees.get(tree).map_or(Path::new(""), PathBuf::as_path)
     }
 
-    /// What could not be looked at in one of these trees, and why: directories, relative to it.
-    pub(super) fn failed(&self, trees: &[usize]) -> impl Iterator<Item = (usize, &Path, &str)> {
-        let of_these = move |failed: &&Failed| trees.contains(&failed.tree);
-        let failed = self.failed.iter().filter(of_these);
-        failed.map(|failed| (failed.tree, failed.path.as_path(), failed.why.as_str()))
+    /// What could not be looked at in one of these trees.
+    pub(super) fn failed(&self, trees: &[usize]) -> impl Iterator<Item = &Failed> {
+        self.failed.iter().filter(move |failed| trees.contains(&failed.tree))
+    }
+
+    /// Where that is, and why.
+    pub(super) fn told(&self, failed: &Failed) -> (PathBuf, String) {
+        let tree = self.tree(failed.tree);
+        let top = failed.path.as_os_str().is_empty();
+        (if top { tree.to_owned() } else { tree.join(&failed.path) }, failed.why.clone())
+    }
+
+    /// Nobody knows whether one of the trees has something at or below this path.
+    pub(super) fn is_unknown(&self, path: &Path) -> bool {
+        self.failed.iter().any(|failed| failed.hides(path) || failed.path.starts_with(path))
     }
 
     /// Looks at one directory, which may be missing in some of the trees.
@@ -86,22 +105,36 @@ impl Places {
             let ours = top && (name == OURS || name == CONF);
             !ours && !is_reserved(directory, name) && named.leads(&path)
         };
-        let has = |tree: &Path| -> io::Result<Vec<(OsString, Stat)>> {
-            if !is_inside(files, tree, directory) {
+        let has = |tree: &Path| -> io::Result<Vec<(OsString, io::Result<Option<Stat>>)>> {
+            if !is_inside(files, tree, directory)? {
                 return Ok(Vec::new());
             }
             let place = tree.join(directory);
             let names: Vec<_> = files.list(&place)?.into_iter().filter(meant).collect();
-            let stats: io::Result<Vec<Stat>> = files.stat_in(&place, &names).into_iter().collect();
-            Ok(names.into_iter().zip(stats?).collect())
+            let stats = files.stat_in(&place, &names).into_iter().map(found);
+            Ok(names.iter().cloned().zip(stats).collect())
         };
         let mut of_trees = Vec::new();
         for (tree, top) in self.trees.iter().enumerate() {
-            of_trees.push(has(top).unwrap_or_else(|error| {
-                let (path, why) = (directory.to_owned(), why(&error));
-                self.failed.push(Failed { tree, path, why });
-                Vec::new()
-            }));
+            let failed = &mut self.failed;
+            let mut fail = |path: PathBuf, inside: bool, error: &io::Error| {
+                failed.push(Failed { tree, path, inside, why: why(error) });
+            };
+            let mut own: Vec<(OsString, Stat)> = Vec::new();
+            match has(top) {
+                Ok(names) => {
+                    for (name, stat) in names {
+                        match stat {
+                            Ok(Some(stat)) => own.push((name, stat)),
+                            // It went since it was listed.
+                            Ok(None) => {}
+                            Err(error) => fail(directory.join(name), false, &error),
+                        }
+                    }
+                }
+                Err(error) => fail(directory.to_owned(), true, &error),
+            }
+            of_trees.push(own);
         }
         let names: BTreeSet<&OsString> = of_trees.iter().flatten().map(|(name, _)| name).collect();
         for name in names {
@@ -120,7 +153,13 @@ impl Places {
 }
 
 /// It is a directory of the tree itself; what a link leads to is another tree.
-fn is_inside(files: &dyn Files, tree: &Path, directory: &Path) -> bool {
-    let mut above = directory.ancestors().filter(|one| !one.as_os_str().is_empty());
-    above.all(|one| files.is_directory(&tree.join(one)))
+fn is_inside(files: &dyn Files, tree: &Path, directory: &Path) -> io::Result<bool> {
+    let above: Vec<_> = directory.ancestors().filter(|one| !one.as_os_str().is_empty()).collect();
+    for one in above.into_iter().rev() {
+        match files.find(&tree.join(one))? {
+            Some(stat) if stat.kind == FileKind::Directory => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
 }

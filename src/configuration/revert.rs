@@ -63,6 +63,16 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
     };
     let Some(back) = Back::find(boot, &back, &named, true) else { return Exit::Failed };
     show(boot, &back);
+    // Nothing of /etc is replaced that was not kept before.
+    let kept = |path: &Path| {
+        let near = |one: &Path| one.starts_with(path) || path.starts_with(one);
+        !unsaved.refused.iter().any(|(one, _)| near(one))
+    };
+    if !looked || !back.lines.keys().all(|path| kept(path)) {
+        act::tell(boot, Code::E91, "not kept", &unsaved.refused);
+        boot.console.say("nothing was changed: what is in /etc could not be kept first");
+        return Exit::Failed;
+    }
     let files = boot.host.files();
     let rewind = Rewind::find(files, &named, walk.rewind(files));
     let ahead = walk.is_ahead(files);
@@ -137,7 +147,11 @@ fn unrecorded(
 
 /// Brings single files of `/etc` back to what `/cfg` has, or else the image. `/cfg` stays as it is.
 fn of_etc(boot: &mut Boot<'_, '_>, named: &Named) -> Exit {
-    let look = Walk::new(boot.host.files(), named, None, None).unsaved(boot.host.files());
+    let walk = Walk::new(boot.host.files(), named, None, None);
+    if save::is_unknown(boot, &walk, named) {
+        return Exit::Failed;
+    }
+    let look = walk.unsaved(boot.host.files());
     let Some(back) = Back::find(boot, &look, named, false) else { return Exit::Failed };
     show(boot, &back);
     if let Some(path) = back.unknown.first() {

@@ -42,11 +42,11 @@ enum Turn {
 fn turn(is: Option<&Stat>, was: Option<&Stat>, differ: Differ) -> Turn {
     let directory = |stat: &Stat| stat.kind == FileKind::Directory;
     match (is, was) {
-        (_, Some(was)) if was.kind.is_special() => Turn::Nothing,
         (Some(is), Some(was)) if directory(is) != directory(was) => {
             Turn::Clash(format!("is a {}, and a {} there", was.kind.name(), is.kind.name()))
         }
         (Some(_), Some(_)) if differ == Differ::Nothing => Turn::Nothing,
+        (_, Some(was)) if was.kind.is_special() => Turn::Nothing,
         (_, Some(was)) => Turn::Write(*was),
         (Some(is), None) => Turn::Remove(is.kind),
         (None, None) => Turn::Nothing,
@@ -179,7 +179,7 @@ mod tests {
             ("df!", "clash"),
             ("fd!", "clash"),
             ("ld!", "clash"),
-            ("dp!", "nothing"),
+            ("dp!", "clash"),
             ("-p", "nothing"),
             ("fp!", "nothing"),
             ("--", "nothing"),

@@ -64,8 +64,12 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
         false => walk.is_ahead(boot.host.files()),
     };
     if plan.is_empty() && !ahead {
+        if !complete {
+            boot.console.say("nothing else is to be saved");
+            return Exit::Failed;
+        }
         boot.console.say("/cfg has everything already: nothing to save");
-        return if complete { Exit::Nothing } else { Exit::Failed };
+        return Exit::Nothing;
     }
     if !boot.act {
         boot.console.say(&format!("would save {}, and take a snapshot", count(plan.files())));

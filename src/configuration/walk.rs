@@ -1,13 +1,15 @@
 //! One walk over `/etc`, `/cfg`, snapshots of it and the image, for whatever is compared then.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::look::{IMAGE, Look, compare};
 use super::names::Named;
-use super::places::Places;
+use super::places::{CONF, Places};
 use super::{history, lists};
 use crate::boot::cfg::CFG;
+use crate::boot::tree::is_reserved;
 use crate::format::zfs::Snapshot;
 use crate::host::{FileKind, Files};
 
@@ -67,8 +69,10 @@ impl Walk {
 
     /// What was named and none of the trees has.
     pub(super) fn missing<'a>(&self, named: &'a Named) -> Option<&'a Path> {
-        let there =
-            |path: &Path| self.places.places.iter().any(|place| place.path.starts_with(path));
+        let there = |path: &Path| {
+            self.places.is_unknown(path)
+                || self.places.places.iter().any(|place| place.path.starts_with(path))
+        };
         let mut named = named.0.iter().filter(|path| !path.as_os_str().is_empty());
         named.find(|path| !there(path)).map(PathBuf::as_path)
     }
@@ -96,11 +100,14 @@ impl Walk {
 
 /// Two directories hold the very same files.
 fn same(files: &dyn Files, one: &Path, two: &Path) -> io::Result<bool> {
-    let mut names = files.list(one)?;
-    if one == Path::new(CFG) {
-        names.retain(|name| name != ".zfs");
-    }
-    if names != files.list(two)? {
+    let top = if one == Path::new(CFG) { Path::new("") } else { one };
+    let listed = |directory: &Path| -> io::Result<Vec<OsString>> {
+        let mut names = files.list(directory)?;
+        names.retain(|name| !(is_reserved(top, name) || top == Path::new("") && name == CONF));
+        Ok(names)
+    };
+    let names = listed(one)?;
+    if names != listed(two)? {
         return Ok(false);
     }
     for name in names {

@@ -133,10 +133,17 @@ fn spawn(command: &Command) -> Result<(Child, Option<OwnedFd>), RunError> {
     let mut process = process(command)?;
     let mut terminal = None;
     if command.starts_daemons {
-        let failed = |error: io::Error| RunError::Spawn { argv: command.argv(), error };
-        let (ours, theirs) = pty::open().map_err(failed)?;
-        process.stdout(theirs.try_clone().map_err(failed)?).stderr(theirs);
-        terminal = Some(ours);
+        let opened = pty::open().and_then(|(ours, theirs)| Ok((ours, theirs.try_clone()?, theirs)));
+        match opened {
+            Ok((ours, one, other)) => {
+                process.stdout(one).stderr(other);
+                terminal = Some(ours);
+            }
+            Err(error) => {
+                log::warn!("no terminal for {command}, what it says is lost: {error}");
+                process.stdout(Stdio::null()).stderr(Stdio::null());
+            }
+        }
     }
     Ok((start(command, process.stdin(Stdio::null()))?, terminal))
 }
@@ -224,7 +231,8 @@ impl Watch {
                 match stage {
                     Stage::Running => return Ok(Some(exit)),
                     Stage::Killing => return Ok(None),
-                    Stage::Terminating if closed => return Ok(None),
+                    // What it started is not asked to end with it.
+                    Stage::Terminating if closed || command.starts_daemons => return Ok(None),
                     // Others of the group are still writing; they have their second.
                     Stage::Terminating => {}
                 }

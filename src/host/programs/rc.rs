@@ -12,21 +12,23 @@ const LIMIT: Duration = Duration::from_secs(60);
 const SERVICE: &str = "/usr/sbin/service";
 /// The functions of rc's scripts.
 const RC_SUBR: &str = "/etc/rc.subr";
-/// Prints `name: value`, the value on one line, and a last line that says that these are all. The
-/// names are those under which rc.d/netif and rc.d/routing load their settings.
+/// Prints `name: value`, the value on one line, as rc.d/netif and rc.d/routing load their settings;
+/// after those of each a line that says that these are all.
 const SETTINGS: &str = r#"
 . "$1" || exit 1
-for name in network netif routing; do
-	load_rc_config $name
-done
-set -f
-for name in $(list_vars 'ifconfig_*') defaultrouter; do
-	eval "value=\$$name"
-	echo "$name:" $value
-done
-echo all:"#;
-/// That line.
-const ALL: &str = "all";
+show()
+{
+	set -f
+	for name; do
+		eval "value=\$$name"
+		echo "$name:" $value
+	done
+	echo all:
+}
+( load_rc_config network; load_rc_config netif; show $(list_vars 'ifconfig_*') )
+( load_rc_config routing; show defaultrouter )"#;
+/// That line, and how often it comes.
+const ALL: (&str, usize) = ("all", 2);
 /// A shell for each of some two hundred scripts.
 const ENABLED_LIMIT: Duration = Duration::from_secs(180);
 /// From asking shutdown(8) to its being on its way.
@@ -43,10 +45,11 @@ fn settings_by(runner: &dyn Runner, rc_subr: &str) -> Result<Vec<(String, String
     let setting = |line: &str| {
         line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
     };
-    let mut settings: Vec<_> = text.lines().filter_map(setting).collect();
-    match settings.pop() {
-        Some((name, _)) if name == ALL => Ok(settings),
-        _ => Err(Error::new(Kind::Nonsense, "rc.conf", "rc.subr did not come to its end")),
+    let all = text.lines().filter_map(setting);
+    let (ends, settings): (Vec<_>, Vec<_>) = all.partition(|(name, _)| name == ALL.0);
+    match ends.len() == ALL.1 {
+        true => Ok(settings),
+        false => Err(Error::new(Kind::Nonsense, "rc.conf", "rc.subr did not come to its end")),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::host::Services;
+use crate::host::{Ended, Services};
 
 /// As long as one service may take: a database that is interrupted in the middle of its own stop stays
 /// down.
@@ -110,6 +110,7 @@ pub fn act(services: &dyn Services, service: &Service) -> Result<(), String> {
             Some(code) => format!("exit {code}"),
             None => "it was stopped".to_owned(),
         }),
+        Ok(Ended { code: Some(code), last_line }) => Err(format!("exit {code}: {last_line}")),
         Ok(ended) => Err(ended.last_line),
         Err(error) => Err(error.to_string()),
     };

@@ -26,27 +26,28 @@ pub(super) fn image(
     let zeroed = zero_head(&mut *device);
     zeroed.map_err(|why| Failed::new(Left::Unknown, format!("{}: {why}", target.whole)))?;
     let mut counts = Counts::default();
-    body(host, target, image, &mut *device, &mut counts, tell)
-        .and_then(|(head, sum)| {
-            let flushed = device.flush();
-            flushed.map_err(|error| format!("write {}: {}", target.whole, why(&error)))?;
-            prove(host, target, image, (&head, sum), &counts, tell).map(|()| head)
-        })
-        .map_err(|why| Failed::new(Left::Invalid, why))
-        .and_then(|head| {
+    let written = body(host, target, image, &mut *device, &mut counts, tell);
+    let (head, sum) = written.map_err(|why| Failed::new(Left::Invalid, why))?;
+    let flushed = device.flush();
+    flushed
+        .map_err(|error| format!("write {}: {}", target.whole, why(&error)))
+        .and_then(|()| prove(host, target, image, (&head, sum), &counts, tell))
+        .and_then(|()| {
             counts.written += head.len() as u64;
-            last(host, target, &mut *device, &head).map_err(|why| {
-                let left = match zero_head(&mut *device) {
-                    Ok(()) => Left::Invalid,
-                    Err(error) => {
-                        log::warn!("{}: {error}", target.whole);
-                        Left::Unknown
-                    }
-                };
-                Failed::new(left, why)
-            })
+            last(host, target, &mut *device, &head)
         })
-        .map(|()| counts)
+        .map_err(|why| {
+            // What the drive holds is not what it was told: make sure that nothing starts from it.
+            let left = match zero_head(&mut *device) {
+                Ok(()) => Left::Invalid,
+                Err(error) => {
+                    log::warn!("{}: {error}", target.whole);
+                    Left::Unknown
+                }
+            };
+            Failed::new(left, why)
+        })?;
+    Ok(counts)
 }
 
 /// Everything behind the head. The head, which nobody has seen yet, and the sum of it all.
@@ -114,6 +115,9 @@ fn prove(
             let block = next(&back);
             let mut block = block.map_err(|error| format!("read back {whole}: {}", why(&error)))?;
             if let Some(front) = block.get_mut(..head.len()).filter(|_| done == 0) {
+                if front.iter().any(|byte| *byte != 0) {
+                    return Err(unlike(whole));
+                }
                 front.copy_from_slice(head);
             }
             digest.update(&block);
