@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nanozfs::boot::said::LOG;
+use nanozfs::format::boots::OFFSET;
 use nanozfs::lab::statement::Expect;
 
 use super::maker::quote;
@@ -39,8 +40,8 @@ impl Player<'_> {
                 }
                 found => Some(format!("{} shows {found:?}, not {source}", at.display())),
             },
-            Expect::Running(_) | Expect::Slot { .. } => {
-                return Err("slots are looked at by the lab only".to_owned());
+            Expect::Running(_) | Expect::Slot { .. } | Expect::Past(_) => {
+                return Err("looked at by the lab only".to_owned());
             }
             Expect::NotMounted(at) => {
                 let found = self.mounted(at)?;
@@ -100,8 +101,12 @@ impl Player<'_> {
                 let ran = ask(&format!("grep -F -e {} {LOG}", quote(words.as_bytes())))?;
                 (ran.exit != 0).then(|| format!("not logged: {words:?}"))
             }
-            Expect::Unfinished(_) | Expect::Past(_) => {
-                return Err("the last boots are looked at by the lab only".to_owned());
+            Expect::Unfinished(count) => {
+                let slots = self.slots();
+                let (_, recovery, _) = slots.first().ok_or("there is no OS drive")?;
+                let dd = format!("dd if=/dev/{recovery} bs={OFFSET} skip=1 count=1 2>/dev/null");
+                let found = ask(&format!("{dd} | tr -d '\\0' | sed -n s/^unfinished=//p"))?.output;
+                differ("boots without an end", &count.to_string(), &found.trim().to_owned())
             }
             // The syslog.conf of a guest drops most of it.
             Expect::Syslog(_) => None,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use nanozfs::lab::statement::{DiskTrouble, Statement};
+use nanozfs::lab::statement::{DiskTrouble, Expect, Statement, Where};
 use nanozfs::lab::{Failure, Target, story};
 
 /// A line of a story for the guest.
@@ -131,6 +131,16 @@ impl Play {
                     Some("a guest's file systems are damaged by stories of its own")
                 }
                 Statement::Dataset { .. } if on => Some("the maker makes datasets, before a boot"),
+                Statement::Image { .. }
+                | Statement::Release { .. }
+                | Statement::Truncate { .. }
+                | Statement::Put { place: Where::Made(_), .. } => {
+                    Some("the lab makes its releases; a guest's upgrades are in tests/vm/stories")
+                }
+                Statement::AtWork(_) => Some("nobody else is at work on a guest"),
+                Statement::Expect(Expect::Running(_) | Expect::Slot { .. } | Expect::Past(_)) => {
+                    Some("the lab looks into the OS drive; a guest is asked by stories of its own")
+                }
                 Statement::Settle => Some("a guest comes to the end of rc by itself"),
                 Statement::Answers(_) => Some("nobody types at a guest"),
                 Statement::BootArea { .. } => Some("a guest's OS drive is as the maker wrote it"),
