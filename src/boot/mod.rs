@@ -132,8 +132,9 @@ impl<'a, 'c> Boot<'a, 'c> {
         past::watch(self, drive.as_ref());
         let started = trial::begin(self, drive.as_ref());
         let mut pools = self.helper(Helper::Pools, pools::step);
+        let mut rest = None;
         if !self.barrier {
-            pools = trial::step(self, started, pools);
+            (pools, rest) = trial::step(self, started, pools);
         }
         if self.barrier {
             for helper in [Helper::Cfg, Helper::Var] {
@@ -145,6 +146,7 @@ impl<'a, 'c> Boot<'a, 'c> {
             self.helper(Helper::Var, |boot| var::step(boot, &pools));
         }
         self.helper(Helper::EtcLocal, etclocal::step);
+        trial::finish(self, rest);
         let took = self.host.uptime().saturating_sub(began);
         record::step(self, took);
         said::write(self);

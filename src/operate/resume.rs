@@ -21,7 +21,7 @@ use crate::host::{HeldDirectory, mounted_at};
 use crate::report::{Code, Exit, Finding, Mode};
 use crate::upgrade::journal::id_of;
 use crate::upgrade::machine::{Step, Verdict};
-use crate::upgrade::trial::{self, Started};
+use crate::upgrade::trial::{self, Rest, Started};
 
 use decide::{Decision, Facts, Refusal};
 use services::Changed;
@@ -127,7 +127,7 @@ fn go(boot: &mut Boot<'_, '_>, started: Option<Started>, restart: bool, began: D
         boot.console.say("resume: the rest is known once the pools are imported");
         return Exit::Done;
     }
-    let known = match settled(boot, started, known) {
+    let (known, rest) = match settled(boot, started, known) {
         Ok(known) => known,
         Err(exit) => return exit,
     };
@@ -144,6 +144,7 @@ fn go(boot: &mut Boot<'_, '_>, started: Option<Started>, restart: bool, began: D
     }
     let collected = exchange_var(boot, &known);
     boot.helper(Helper::EtcLocal, etclocal::step);
+    trial::finish(boot, rest);
     record::keep(boot, boot.host.uptime().saturating_sub(began));
     // The pools are there and the machine lives: what ended the boots before is over.
     if past::unfinished(boot.host, drive.as_ref()) > 0 {
@@ -177,9 +178,9 @@ fn settled(
     boot: &mut Boot<'_, '_>,
     started: Option<Started>,
     known: Vec<KnownPool>,
-) -> Result<Vec<KnownPool>, Exit> {
+) -> Result<(Vec<KnownPool>, Option<Rest>), Exit> {
     let parent = boot.config.dataset.clone();
-    let Some(started) = started else { return Ok(known) };
+    let Some(started) = started else { return Ok((known, None)) };
     let home = trial::home(&known, &parent);
     let Some((home, Ok(journal))) = home.map(|home| (home, trial::journal(home, &parent))) else {
         // Without a journal nothing is decided; one that cannot be read is told there.

@@ -300,7 +300,7 @@ fn room(boot: &mut Boot<'_, '_>, started: &Started, manifest: &Manifest) -> bool
 /// Whether the snapshots of arming would find room.
 fn room_for_snapshots(boot: &mut Boot<'_, '_>, root: &str, pool: &KnownPool) -> bool {
     let goal = data::Goal::Snapshot { id: "trial".to_owned() };
-    match data::dry_run(boot.host, root, &goal) {
+    match data::Plan::make(boot.host, root, goal) {
         Ok(_) => true,
         Err(error) => {
             let what = format!("pool {}", pool.name);

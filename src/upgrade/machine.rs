@@ -72,6 +72,8 @@ pub enum Step {
     },
     /// The data that a [`Step::Restore`] kept under this name take their place again.
     PutBack(String),
+    /// What is live hangs on nothing that is kept any more.
+    Promote,
     /// The journal's switch ends.
     End(End, &'static str),
 }
@@ -81,8 +83,20 @@ pub enum Step {
 pub struct Decision {
     /// What this boot is.
     pub verdict: Verdict,
-    /// What it does about that, in order, before anything is mounted.
+    /// What it does about that, in order.
     pub steps: Vec<Step>,
+}
+
+impl Decision {
+    /// The steps before anything is mounted, and those that can wait until all is: whoever needs the
+    /// data of before has them sooner.
+    pub fn around_mounting(&self) -> (&[Step], &[Step]) {
+        let exchanges = |step: &Step| matches!(step, Step::Restore { .. } | Step::PutBack(_));
+        match self.steps.iter().rposition(exchanges) {
+            Some(last) => self.steps.split_at(last + 1),
+            None => (&self.steps, &[]),
+        }
+    }
 }
 
 /// Decides. The steps can be taken again from the start after a power cut between or in any of
@@ -121,7 +135,8 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         }
         Phase::Trial | Phase::Committing => {
             let why = "the trial was not kept";
-            let steps = vec![back(switch), Step::Settle(switch.from), Step::End(End::Failed, why)];
+            let settle = Step::Settle(switch.from);
+            let steps = vec![back(switch), settle, Step::Promote, Step::End(End::Failed, why)];
             of(Verdict::Back, steps)
         }
     }
@@ -139,6 +154,7 @@ fn trial(facts: &Facts<'_>, switch: &Switch) -> Vec<Step> {
     if let Data::Restore(snapshots) = &switch.data {
         let (snapshots, keep_as) = (snapshots.clone(), switch.id.clone());
         steps.push(Step::Restore { snapshots, keep_as });
+        steps.push(Step::Promote);
     }
     steps
 }
@@ -207,6 +223,7 @@ mod tests {
         let undo =
             || Step::Restore { snapshots: "new".to_owned(), keep_as: "new-trial".to_owned() };
         let put_back = || Step::PutBack("new".to_owned());
+        let promote = || Step::Promote;
         let begin = || Step::Phase(Phase::Trial);
         let end = |end, why| Step::End(end, why);
         let not_kept = || end(End::Failed, "the trial was not kept");
@@ -219,8 +236,8 @@ mod tests {
             (B, on_trial, keep(Phase::Armed), Trial, vec![begin()]),
             (B, next(B), keep(Phase::Armed), Trial, vec![Step::Return(A), begin()]),
             (B, on_trial, keep(Phase::Trial), Trial, vec![]),
-            (B, on_trial, restore(Phase::Armed), Trial, vec![begin(), swap()]),
-            (B, on_trial, restore(Phase::Trial), Trial, vec![swap()]),
+            (B, on_trial, restore(Phase::Armed), Trial, vec![begin(), swap(), promote()]),
+            (B, on_trial, restore(Phase::Trial), Trial, vec![swap(), promote()]),
             (
                 B,
                 next(B),
@@ -244,19 +261,48 @@ mod tests {
                 Steady,
                 vec![settle_a.clone(), end(End::Cancelled, "the power went while it was armed")],
             ),
-            (A, next(A), keep(Phase::Trial), Back, vec![undo(), settle_a.clone(), not_kept()]),
+            (
+                A,
+                next(A),
+                keep(Phase::Trial),
+                Back,
+                vec![undo(), settle_a.clone(), promote(), not_kept()],
+            ),
             (
                 A,
                 failed,
                 restore(Phase::Trial),
                 Back,
-                vec![put_back(), settle_a.clone(), not_kept()],
+                vec![put_back(), settle_a.clone(), promote(), not_kept()],
             ),
-            (A, failed, keep(Phase::Committing), Back, vec![undo(), settle_a.clone(), not_kept()]),
+            (
+                A,
+                failed,
+                keep(Phase::Committing),
+                Back,
+                vec![undo(), settle_a.clone(), promote(), not_kept()],
+            ),
         ];
         for (running, marks, switch, verdict, steps) in table {
             let decision = decide(&facts(running, marks, switch.as_ref()));
             assert_eq!(decision, Decision { verdict, steps }, "{running:?} {marks:?} {switch:?}");
+        }
+    }
+
+    #[test]
+    fn what_exchanges_the_data_is_done_before_they_are_mounted_and_the_rest_can_wait() {
+        let restore = Data::Restore("old".to_owned());
+        let table = [
+            (A, switch(Phase::Trial, Data::Keep), 1, 3),
+            (A, switch(Phase::Trial, restore.clone()), 1, 3),
+            (B, switch(Phase::Armed, restore.clone()), 3, 1),
+            (B, switch(Phase::Trial, restore), 2, 1),
+            (B, switch(Phase::Committing, Data::Keep), 2, 0),
+        ];
+        for (running, switch, before, after) in table {
+            let decision = decide(&facts(running, next(running), Some(&switch)));
+            let found = decision.around_mounting();
+            assert_eq!((found.0.len(), found.1.len()), (before, after), "{decision:?}");
         }
     }
 
@@ -306,6 +352,7 @@ mod tests {
                         self.live = "before";
                     }
                 }
+                Step::Promote => {}
                 Step::End(end, _) => {
                     if self.switch.take().is_some() {
                         self.ended = Some(*end);

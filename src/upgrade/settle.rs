@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::health::{self, Check};
-use super::machine::{self, Decision, Verdict};
-use super::trial::{self, Started};
+use super::machine::{self, Verdict};
+use super::trial::{self, Started, Work};
 use super::{journal::Journal, select};
 use crate::boot::layout::{self, KnownPool};
 use crate::boot::{Boot, osdrive, past, said};
@@ -139,21 +139,16 @@ pub fn keep(boot: &mut Boot<'_, '_>) -> Exit {
         Ok(lock) => lock,
         Err(exit) => return exit,
     };
-    let Some((mut started, pool, journal)) = trial::machine_now(boot) else {
+    let Some((started, pool, journal)) = trial::machine_now(boot) else {
         return Exit::Failed;
     };
-    let exit = keep_now(boot, &mut started, &pool, journal);
+    let exit = keep_now(boot, started, &pool, journal);
     drop(lock);
     exit
 }
 
-fn keep_now(
-    boot: &mut Boot<'_, '_>,
-    started: &mut Started,
-    pool: &KnownPool,
-    journal: Journal,
-) -> Exit {
-    let decision = trial::decide(started, &journal);
+fn keep_now(boot: &mut Boot<'_, '_>, started: Started, pool: &KnownPool, journal: Journal) -> Exit {
+    let decision = trial::decide(&started, &journal);
     let steps = match (decision.verdict, &journal.switch) {
         (Verdict::Trial, Some(switch)) => machine::keep(switch),
         (Verdict::UnknownTrial, _) => vec![machine::Step::Settle(started.running)],
@@ -164,8 +159,8 @@ fn keep_now(
     };
     let image = journal.switch.as_ref().map(trial::image_name).unwrap_or_default();
     let root = format!("{}/{}", pool.name, boot.config.dataset);
-    let decision = Decision { verdict: decision.verdict, steps };
-    if !trial::take(boot, started, &root, journal, &decision) {
+    let running = started.running;
+    if !Work::new(started, root, journal).take(boot, &steps) {
         return Exit::Failed;
     }
     if boot.act {
@@ -173,8 +168,7 @@ fn keep_now(
             let what = "the guard of the trial could not be ended: it restarts this machine";
             boot.find(Finding::failed(Code::E71, what, &error));
         }
-        let slot = started.running.name();
-        let other = select::opposite(started.running).name();
+        let (slot, other) = (running.name(), select::opposite(running).name());
         boot.console
             .say(&format!("{slot}{image} is kept; {other} and the data of before are, too"));
     }

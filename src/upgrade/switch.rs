@@ -2,9 +2,9 @@
 
 use super::data::{self, Goal};
 use super::journal::{Data, End, Image, Installed, Journal, Past, Phase, Switch};
-use super::machine::{self, Decision, Verdict};
+use super::machine::{self, Verdict};
 use super::select;
-use super::trial::{self, Started};
+use super::trial::{self, Started, Work};
 use crate::boot::Boot;
 use crate::boot::layout::KnownPool;
 use crate::configuration::confirm;
@@ -69,7 +69,7 @@ pub fn rollback(boot: &mut Boot<'_, '_>) -> Exit {
     // The trial would run with the present data, where those of then are gone.
     let root = format!("{}/{}", pool.name, boot.config.dataset);
     let goal = Goal::Restore { id: past.id.clone(), aside: fresh_id(boot, &journal) };
-    if let Err(error) = data::dry_run(boot.host, &root, &goal) {
+    if let Err(error) = data::Plan::make(boot.host, &root, goal) {
         let what = format!("the data of {} cannot be had", past.id);
         boot.find(Finding::failed(Code::E76, &what, &error).next("nanozfs upgrade kept"));
         return Exit::Failed;
@@ -100,16 +100,15 @@ pub fn last_upgrade<'a>(started: &Started, journal: &'a Journal) -> Result<&'a P
 
 /// `upgrade cancel`: the next boot is this system again. The snapshots stay.
 pub fn cancel(boot: &mut Boot<'_, '_>) -> Exit {
-    let Some((mut started, pool, journal)) = trial::machine_now(boot) else { return Exit::Failed };
+    let Some((started, pool, journal)) = trial::machine_now(boot) else { return Exit::Failed };
     let verdict = trial::decide(&started, &journal).verdict;
     match (&journal.switch, verdict) {
         (Some(switch), Verdict::Armed | Verdict::Steady) => {
             let steps = machine::cancel(switch);
             let root = format!("{}/{}", pool.name, boot.config.dataset);
-            let done =
-                trial::take(boot, &mut started, &root, journal, &Decision { verdict, steps });
+            let slot = started.running.name();
+            let done = Work::new(started, root, journal).take(boot, &steps);
             if done && boot.act {
-                let slot = started.running.name();
                 boot.console.say(&format!("called off: the next boot is {slot} again"));
             }
             if done { Exit::Done } else { Exit::Failed }
@@ -163,7 +162,7 @@ fn lead(
     }
     let root = format!("{}/{}", pool.name, boot.config.dataset);
     let id = fresh_id(boot, &journal);
-    if let Err(error) = trial::data_goal(boot, &root, &Goal::Snapshot { id: id.clone() }) {
+    if let Err(error) = trial::data_goal(boot, &root, Goal::Snapshot { id: id.clone() }) {
         boot.find(Finding::failed(Code::E72, "no way back could be made for the data", &error));
         return Exit::Failed;
     }

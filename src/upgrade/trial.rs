@@ -4,7 +4,7 @@
 //! the pool before the next one begins.
 
 use super::data::{self, Goal};
-use super::journal::{Journal, PROPERTY, Phase, Switch};
+use super::journal::{Journal, PROPERTY, Switch};
 use super::machine::{self, Decision, Facts, Marks, Step, Verdict};
 use super::select::{self, Selection};
 use crate::boot::layout::{self, KnownPool};
@@ -162,41 +162,61 @@ pub fn journal(pool: &KnownPool, parent: &str) -> Result<Journal, String> {
     })
 }
 
-/// After the pools are imported, before anything is mounted: settles what the last switch left.
-/// The pools, as they are then.
+/// After the pools are imported, before anything is mounted: settles what the last switch left. The
+/// pools, as they are then, and what is for [`finish`].
 pub fn step(
     boot: &mut Boot<'_, '_>,
     started: Option<Started>,
     pools: Vec<KnownPool>,
-) -> Vec<KnownPool> {
-    let Some(mut started) = started else { return pools };
+) -> (Vec<KnownPool>, Option<Rest>) {
+    let Some(started) = started else { return (pools, None) };
     let parent = boot.config.dataset.clone();
     let Some(pool) = home(&pools, &parent) else {
         if started.on_trial {
             let slot = started.running.name();
             boot.console.say(&format!("boot: TRIAL of {slot}; its journal is not there"));
         }
-        return pools;
+        return (pools, None);
     };
     let root = format!("{}/{parent}", pool.name);
     let journal = match journal(pool, &parent) {
         Ok(journal) => journal,
         Err(why) => {
             boot.find(Finding::new(Code::E70, format!("{root}: {why}")));
-            return pools;
+            return (pools, None);
         }
     };
     let decision = decide(&started, &journal);
     announce(boot, &started, &journal, decision.verdict);
-    let touches_data =
-        decision.steps.iter().any(|step| matches!(step, Step::Restore { .. } | Step::PutBack(_)));
-    take(boot, &mut started, &root, journal, &decision);
-    if !touches_data || !boot.act {
-        return pools;
+    let (before, after) = decision.around_mounting();
+    let mut work = Work::new(started, root, journal);
+    let done = work.take(boot, before);
+    let rest = (done && !after.is_empty()).then(|| Rest { work, steps: after.to_vec() });
+    let touched = before.iter().any(|step| matches!(step, Step::Restore { .. } | Step::PutBack(_)));
+    if !touched || !boot.act {
+        return (pools, rest);
     }
-    let Some(imported) = layout::list(boot) else { return pools };
+    let Some(imported) = layout::list(boot) else { return (pools, rest) };
     let known = layout::known(boot, &imported);
-    layout::read(boot, &known)
+    let pools = layout::read(boot, &known);
+    if let Some(Rest { work, .. }) = &rest {
+        work.compare(boot, &pools);
+    }
+    (pools, rest)
+}
+
+/// What of a switch can wait until its data are mounted.
+#[derive(Debug)]
+pub struct Rest {
+    work: Work,
+    steps: Vec<Step>,
+}
+
+/// Once everything is mounted: what [`step`] left.
+pub fn finish(boot: &mut Boot<'_, '_>, rest: Option<Rest>) {
+    if let Some(mut rest) = rest {
+        rest.work.take(boot, &rest.steps);
+    }
 }
 
 /// What the machine is in.
@@ -249,37 +269,53 @@ pub fn image_name(switch: &Switch) -> String {
     }
 }
 
-/// Takes the steps, and stops at the first that fails: the next boot, or the same command again,
-/// finds the same decision. False when one failed.
-pub fn take(
-    boot: &mut Boot<'_, '_>,
-    started: &mut Started,
-    root: &str,
-    mut journal: Journal,
-    decision: &Decision,
-) -> bool {
-    for step in &decision.steps {
-        let done = match step {
+/// A machine whose switch is gone on with.
+#[derive(Debug)]
+pub struct Work {
+    started: Started,
+    /// `POOL/nano`
+    root: String,
+    journal: Journal,
+    /// What there must be after the data were exchanged.
+    exchanged: Option<data::State>,
+}
+
+impl Work {
+    /// Nothing is done yet.
+    pub fn new(started: Started, root: String, journal: Journal) -> Self {
+        Work { started, root, journal, exchanged: None }
+    }
+
+    /// Takes the steps, and stops at the first that fails: the next boot, or the same command again,
+    /// finds the same decision. False when one failed.
+    pub fn take(&mut self, boot: &mut Boot<'_, '_>, steps: &[Step]) -> bool {
+        steps.iter().all(|step| self.one(boot, step))
+    }
+
+    fn one(&mut self, boot: &mut Boot<'_, '_>, step: &Step) -> bool {
+        match step {
             Step::Return(_) => {
-                let actions = select::begin_trial(&started.selection, started.running);
-                change(boot, started, &actions)
+                let actions = select::begin_trial(&self.started.selection, self.started.running);
+                change(boot, &mut self.started, &actions)
             }
             Step::Settle(role) => {
-                let actions = select::settle(&started.selection, *role);
-                change(boot, started, &actions)
+                let actions = select::settle(&self.started.selection, *role);
+                change(boot, &mut self.started, &actions)
             }
             Step::Phase(phase) => {
-                set_phase(&mut journal, *phase);
-                write(boot, root, &journal)
+                if let Some(switch) = &mut self.journal.switch {
+                    switch.phase = *phase;
+                }
+                write(boot, &self.root, &self.journal)
             }
             Step::Restore { snapshots, keep_as } => {
                 let (id, aside) = (snapshots.clone(), keep_as.clone());
-                let done = exchange(boot, root, &Goal::Restore { id, aside: aside.clone() });
+                let done = self.exchange(boot, Goal::Restore { id, aside: aside.clone() });
                 if !done && boot.act {
                     // Half exchanged there may be no /cfg at all: better the data of the trial.
                     let undone = format!("{aside}-undone");
                     let goal = Goal::PutBack { id: aside, aside: undone };
-                    if let Err(error) = data::run(boot.host, root, &goal) {
+                    if let Err(error) = data::run(boot.host, &self.root, &goal) {
                         log::warn!("{error}");
                     }
                 }
@@ -287,19 +323,70 @@ pub fn take(
             }
             Step::PutBack(kept) => {
                 let (id, aside) = (kept.clone(), machine::tried(kept));
-                !was_exchanged(boot, root, &id)
-                    || exchange(boot, root, &Goal::PutBack { id, aside })
+                !was_exchanged(boot, &self.root, &id)
+                    || self.exchange(boot, Goal::PutBack { id, aside })
+            }
+            Step::Promote => {
+                self.promote(boot);
+                true
             }
             Step::End(end, why) => {
-                journal.end(*end, why);
-                write(boot, root, &journal)
+                self.journal.end(*end, why);
+                write(boot, &self.root, &self.journal)
             }
-        };
-        if !done {
-            return false;
         }
     }
-    true
+
+    /// Exchanges the data. False, with a finding, when that did not come to its end.
+    fn exchange(&mut self, boot: &mut Boot<'_, '_>, goal: Goal) -> bool {
+        match data_goal(boot, &self.root, goal) {
+            Ok(state) => {
+                self.exchanged = Some(state);
+                true
+            }
+            Err(error) => {
+                boot.find(Finding::failed(
+                    Code::E73,
+                    "the data of before are not in place",
+                    &error,
+                ));
+                false
+            }
+        }
+    }
+
+    /// The data of before are in place, whether this comes to its end or not.
+    fn promote(&mut self, boot: &mut Boot<'_, '_>) {
+        let plan = match self.exchanged.take() {
+            Some(state) => data::Plan::from(state, Goal::Promote),
+            None => data::Plan::make(boot.host, &self.root, Goal::Promote),
+        };
+        if let Err(error) = plan.and_then(|plan| follow(boot, plan)) {
+            let what =
+                "the data of before are in place, but still need the snapshots of what is kept";
+            let finding = Finding::failed(Code::E79, what, &error);
+            let left = data::Plan::make(boot.host, &self.root, Goal::Promote);
+            let left = left.map(|plan| plan.steps().iter().map(ToString::to_string).collect());
+            boot.find(match left {
+                Ok::<Vec<String>, _>(left) if !left.is_empty() => finding.next(left.join("; ")),
+                _ => finding,
+            });
+        }
+    }
+
+    /// What is there now against what must be there: zfs(8) may say that it did what it did not.
+    fn compare(&self, boot: &mut Boot<'_, '_>, pools: &[KnownPool]) {
+        let Some(state) = &self.exchanged else { return };
+        let there = |name: &str| {
+            pools.iter().flat_map(|pool| &pool.datasets).any(|dataset| dataset.name == name)
+        };
+        let volume = |name: &str| state.get(name).is_some_and(|one| one.volume);
+        let lost = data::members(state).into_iter().find(|name| !volume(name) && !there(name));
+        if let Some(lost) = lost {
+            let what = format!("{lost} is not there, although zfs says that it made it");
+            boot.find(Finding::new(Code::E73, what));
+        }
+    }
 }
 
 /// Something is kept under this name: an exchange of the data began. When that cannot be known, it
@@ -311,37 +398,30 @@ fn was_exchanged(boot: &Boot<'_, '_>, root: &str, id: &str) -> bool {
     kept.any(|kept| names.contains(&kept.id))
 }
 
-/// Exchanges the data. False, with a finding, when that did not come to its end.
-fn exchange(boot: &mut Boot<'_, '_>, root: &str, goal: &Goal) -> bool {
-    match data_goal(boot, root, goal) {
-        Ok(()) => true,
-        Err(error) => {
-            boot.find(Finding::failed(Code::E73, "the data of before are not in place", &error));
-            false
-        }
-    }
+/// Reaches a goal of the data; for `-n` shows how. What there must be then.
+pub fn data_goal(
+    boot: &mut Boot<'_, '_>,
+    root: &str,
+    goal: Goal,
+) -> crate::host::Result<data::State> {
+    let plan = data::Plan::make(boot.host, root, goal)?;
+    follow(boot, plan)
 }
 
-/// Reaches a goal of the data; for `-n` shows how.
-pub fn data_goal(boot: &mut Boot<'_, '_>, root: &str, goal: &Goal) -> crate::host::Result<()> {
-    let steps = data::dry_run(boot.host, root, goal)?;
-    for step in &steps {
+fn follow(boot: &mut Boot<'_, '_>, plan: data::Plan) -> crate::host::Result<data::State> {
+    for step in plan.steps() {
         match boot.act {
             true => boot.console.detail(&step.to_string()),
             false => boot.console.say(&format!("would {step}")),
         }
     }
-    if boot.act && !steps.is_empty() {
-        data::run(boot.host, root, goal)?;
-        boot.changed(steps.len());
+    if !boot.act {
+        return Ok(plan.then());
     }
-    Ok(())
-}
-
-fn set_phase(journal: &mut Journal, phase: Phase) {
-    if let Some(switch) = &mut journal.switch {
-        switch.phase = phase;
-    }
+    let count = plan.steps().len();
+    let then = plan.carry_out(boot.host)?;
+    boot.changed(count);
+    Ok(then)
 }
 
 /// Writes the journal, in one transaction.
@@ -384,3 +464,7 @@ pub fn machine_now(boot: &mut Boot<'_, '_>) -> Option<(Started, KnownPool, Journ
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "lab")]
+mod tests;

@@ -5,19 +5,23 @@
 //! ```text
 //! snapshot ID     POOL/nano/{cfg,var}...@nanozfs-ID, in one transaction
 //! restore ID      POOL/nano/var      -> POOL/nano/kept/ID2-var, with all that is below it
-//!                 ...@nanozfs-ID     -> cloned in its place, promoted, parents first
+//!                 ...@nanozfs-ID     -> cloned in its place, parents first
 //!                 rollback=off       -> renamed back to its place
 //! put back ID2    POOL/nano/var      -> POOL/nano/kept/ID3-var
-//!                 kept/ID2-var       -> POOL/nano/var, promoted
+//!                 kept/ID2-var       -> POOL/nano/var
+//! promote         what is live and the clone of what was in its place: promoted
 //! ```
 //!
-//! Facts ([`State`]) and a [`Goal`] give the next single transaction ([`next`], which is pure);
-//! [`run`] does one after the other until none is left. So the power may go, and any of them may
+//! Facts ([`State`]) and a [`Goal`] give the next single transaction ([`next`], which is pure); a
+//! [`Plan`] is one after the other until none is left. So the power may go, and any of them may
 //! fail: running the same goal again finishes the work, and [`Goal::PutBack`] undoes a restore from
 //! wherever it stopped.
 //!
 //! What to know:
 //!
+//! - Clones can be mounted before they are promoted, and that is what a boot does: the machine has
+//!   its data back sooner. Until then their older snapshots are those of what is kept. Both a put back
+//!   and a prune do with clones that never were promoted.
 //! - `org.nanozfs:rollback=off`, set on a dataset at or below `cfg` or `var`, takes it and all below
 //!   it out of this: their data stay as they are and where they are. So do volumes'.
 //! - Datasets that are younger than the snapshot stay with what is kept. Where one that keeps its data
@@ -49,7 +53,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use act::{dry_run, run};
+pub use act::{Plan, run};
 pub use kept::{Compared, Group, Kept, changed, compare, groups, list};
 pub use plan::{Goal, members, next, refusal, stayed};
 pub use prune::{Doomed, prune};

@@ -11,7 +11,7 @@ pub enum Goal {
         /// The id of the upgrade.
         id: String,
     },
-    /// The data are as they were at these snapshots; what there was is kept.
+    /// The data are as they were at these snapshots, as clones; what there was is kept.
     Restore {
         /// The id of the upgrade that took the snapshots.
         id: String,
@@ -25,6 +25,9 @@ pub enum Goal {
         /// The id under which the present data are kept. Never used before.
         aside: String,
     },
+    /// What is live hangs on nothing that is kept, and has its older snapshots again: what a restore
+    /// or a put back has left as clones is promoted.
+    Promote,
     /// What is kept as `id` and the snapshots of the upgrade `id` are gone.
     Prune {
         /// The id.
@@ -69,6 +72,10 @@ pub fn next(state: &State, goal: &Goal) -> Option<Step> {
         Goal::PutBack { id, aside } => PARTS.iter().find_map(|part| {
             put_back(state, &Places::of(state, part, aside), &kept(state, id, part))
         }),
+        Goal::Promote => {
+            let clone = state.datasets.iter().find(|one| hangs(state, one));
+            clone.map(|one| Step::Promote(one.name.clone()))
+        }
         Goal::Prune { id, .. } => prune(state, id),
     }
 }
@@ -118,6 +125,7 @@ pub fn refusal(state: &State, goal: &Goal) -> Option<String> {
                 stuck(state, kept).or_else(|| stuck(state, &one.live))
             })
         }
+        Goal::Promote => None,
         Goal::Prune { id, needed } => {
             if needed.contains(id) {
                 return Some(format!("{id} is needed to go back to"));
@@ -177,9 +185,12 @@ pub fn stayed<'a>(state: &'a State, aside: &str) -> Vec<&'a str> {
     for part in PARTS {
         let places = Places::of(state, part, aside);
         let all = state.datasets.iter().filter(|one| within(&one.name, &places.aside));
+        let of =
+            |one: &Dataset| one.origin.as_deref()?.split_once('@').map(|(of, _)| of.to_owned());
         let exchanged = |one: &Dataset| {
-            let from = one.origin.as_deref().and_then(|origin| origin.split_once('@'));
-            from.is_some_and(|(from, _)| from == places.place(&one.name))
+            let place = places.place(&one.name);
+            let live = state.get(&place).and_then(of);
+            of(one).is_some_and(|of| of == place) || live.is_some_and(|of| of == one.name)
         };
         stayed.extend(all.filter(|one| !exchanged(one)).map(|one| one.name.as_str()));
     }
@@ -344,7 +355,7 @@ fn bring_up(state: &State, places: &Places, original: &Dataset, name: &str) -> O
     let place = places.place(&original.name);
     let snapshot = format!("{}@{name}", original.name);
     if !state.has_snapshot(&original.name, name) {
-        // Promoted already, or younger than the snapshot: then it stays where it is.
+        // Promoted since, or younger than the snapshot: then it stays where it is.
         return None;
     }
     let wanted = wanted(state, original);
@@ -360,7 +371,7 @@ fn bring_up(state: &State, places: &Places, original: &Dataset, name: &str) -> O
     if clone.origin.as_deref() != Some(&snapshot) {
         return None; // something else is there
     }
-    complete(clone, &wanted).or(Some(Step::Promote(place)))
+    complete(clone, &wanted)
 }
 
 /// Sets what `made` lacks of `wanted`. Until the rest is there it must not be mounted: a mount point
@@ -415,6 +426,18 @@ fn container(state: &State, places: &Places, place: &str) -> Option<Step> {
     }
 }
 
+/// A live dataset that is the clone of what was in its place.
+fn hangs(state: &State, live: &Dataset) -> bool {
+    let origin = live.origin.as_deref().and_then(|origin| origin.split_once('@'));
+    let kept = origin.and_then(|(of, _)| of.strip_prefix(&format!("{}/", all_kept(state))));
+    let Some((top, below)) = kept.map(|kept| kept.split_once('/').unwrap_or((kept, ""))) else {
+        return false;
+    };
+    let part = top.rsplit_once('-').map(|(_, part)| part).filter(|part| PARTS.contains(part));
+    let place = part.map(|part| format!("{}/{part}/{below}", state.root));
+    place.is_some_and(|place| place.trim_end_matches('/') == live.name)
+}
+
 fn put_back(state: &State, places: &Places, kept: &str) -> Option<Step> {
     if state.has(kept) {
         if state.has(&places.live) {
@@ -424,13 +447,7 @@ fn put_back(state: &State, places: &Places, kept: &str) -> Option<Step> {
         return Some(Step::Rename { from: kept.to_owned(), to: places.live.clone() });
     }
     let live = state.datasets.iter().filter(|one| within(&one.name, &places.live));
-    let of_aside =
-        |one: &Dataset| one.origin.as_deref().is_some_and(|origin| within(origin, &places.aside));
-    let own = live.filter(|one| !is_out(state, one));
-    let own = own.into_iter().find_map(|one| match of_aside(one) {
-        true => Some(Step::Promote(one.name.clone())),
-        false => unpark(one),
-    });
+    let own = live.filter(|one| !is_out(state, one)).find_map(unpark);
     let aside = state.datasets.iter().filter(|one| within(&one.name, &places.aside));
     own.or_else(|| {
         let mut out = aside.filter(|one| is_out(state, one));

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use super::{Goal, State, dry_run, list, members, run, stayed};
-use crate::host::{Host, Kind};
+use super::{Goal, State, Step, list, members, stayed};
+use crate::host::{Host, Kind, Result};
 use crate::lab::play;
 use crate::lab::{Cut, Lab, Plan, State as Disk, cuts};
 
@@ -60,6 +60,25 @@ fn put_back(id: &str, aside: &str) -> Goal {
 
 fn prune(id: &str) -> Goal {
     Goal::Prune { id: id.to_owned(), needed: Vec::new() }
+}
+
+/// Reaches the goal as a boot does: once the data are in place, it promotes them.
+fn run(host: &dyn Host, root: &str, goal: &Goal) -> Result<()> {
+    super::run(host, root, goal)?;
+    match goal {
+        Goal::Restore { .. } | Goal::PutBack { .. } => super::run(host, root, &Goal::Promote),
+        _ => Ok(()),
+    }
+}
+
+/// What that would do.
+fn dry_run(host: &dyn Host, root: &str, goal: &Goal) -> Vec<Step> {
+    let plan = super::Plan::make(host, root, goal.clone()).unwrap();
+    let mut steps = plan.steps().to_vec();
+    if matches!(goal, Goal::Restore { .. } | Goal::PutBack { .. }) {
+        steps.extend_from_slice(super::Plan::from(plan.then(), Goal::Promote).unwrap().steps());
+    }
+    steps
 }
 
 fn tell(lab: &Lab, text: &str) {
@@ -143,7 +162,7 @@ impl Scene<'_> {
     fn explore(&self, tried: &mut Tried) -> Lab {
         let usual = self.scratch.copy(self.before, "usual");
         usual.begin(Plan::Nothing);
-        let planned = dry_run(&usual, ROOT, &self.goal).unwrap();
+        let planned = dry_run(&usual, ROOT, &self.goal);
         assert!(usual.effects().is_empty(), "a dry run changed something");
         run(&usual, ROOT, &self.goal).unwrap();
         let effects = usual.effects().len() as u64;
@@ -295,7 +314,7 @@ fn a_restore_ends_in_the_same_place_whatever_happens() {
 
     // What is foreseen is what happens.
     let mut foreseen = State::read(&before, ROOT).unwrap();
-    dry_run(&before, ROOT, &goal).unwrap().iter().for_each(|step| foreseen.apply(step));
+    dry_run(&before, ROOT, &goal).iter().for_each(|step| foreseen.apply(step));
     for state in [&mut foreseen, &mut restored] {
         for one in &mut state.datasets {
             (one.used, one.referenced, one.available) = (0, 0, 0);

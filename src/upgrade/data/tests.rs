@@ -1,4 +1,7 @@
-//! The pure part, and the whole of it on a machine that behaves.
+//! The pure part: which transactions there are, and in which order.
+
+mod kept;
+mod recorded;
 
 use super::state::parent;
 use super::*;
@@ -70,6 +73,13 @@ fn reach(state: &mut State, goal: &Goal) -> Vec<String> {
     steps
 }
 
+/// The same, and what was restored is promoted.
+fn reach_and_promote(state: &mut State, goal: &Goal) -> Vec<String> {
+    let mut steps = reach(state, goal);
+    steps.extend(reach(state, &Goal::Promote));
+    steps
+}
+
 fn names(state: &State) -> Vec<&str> {
     state.datasets.iter().map(|one| one.name.as_str()).collect()
 }
@@ -109,15 +119,16 @@ fn snapshots_need_room_and_something_to_be_taken_of() {
 }
 
 #[test]
-fn a_restore_is_renames_clones_and_promotions_parents_first() {
+fn a_restore_is_renames_and_clones_and_then_promotions_parents_first() {
     let mut state = layout();
     reach(&mut state, &snapshot("A"));
     let steps = reach(&mut state, &restore("A", "B"));
+    assert_eq!(stayed(&state, "B"), [""; 0]);
+    let promotions = reach(&mut state, &Goal::Promote);
     let expected = [
         "zfs rename -u tank/nano/cfg tank/nano/kept/B-cfg",
         "zfs clone -o 'mountpoint=/cfg' -o 'canmount=noauto' tank/nano/kept/B-cfg@nanozfs-A \
          tank/nano/cfg",
-        "zfs promote tank/nano/cfg",
         "zfs set 'org.nanozfs:was-canmount=on' tank/nano/var/db",
         "zfs set 'canmount=noauto' tank/nano/var/db",
         "zfs set 'org.nanozfs:was-canmount=on' tank/nano/var/db/app",
@@ -127,20 +138,18 @@ fn a_restore_is_renames_clones_and_promotions_parents_first() {
         "zfs rename -u tank/nano/var tank/nano/kept/B-var",
         "zfs clone -o 'mountpoint=/var' -o 'canmount=noauto' tank/nano/kept/B-var@nanozfs-A \
          tank/nano/var",
-        "zfs promote tank/nano/var",
         "zfs clone -o 'canmount=noauto' tank/nano/kept/B-var/db@nanozfs-A tank/nano/var/db",
         "zfs set 'canmount=on' tank/nano/var/db",
-        "zfs promote tank/nano/var/db",
         "zfs clone -o 'quota=5' -o 'reservation=7' -o 'canmount=noauto' \
          tank/nano/kept/B-var/db/app@nanozfs-A tank/nano/var/db/app",
         "zfs set 'canmount=on' tank/nano/var/db/app",
-        "zfs promote tank/nano/var/db/app",
         "zfs clone -o 'mountpoint=/var/log' -o 'canmount=noauto' \
          tank/nano/kept/B-var/log@nanozfs-A tank/nano/var/log",
-        "zfs promote tank/nano/var/log",
         "zfs rename -u tank/nano/kept/B-var/mail tank/nano/var/mail",
     ];
     assert_eq!(steps, expected);
+    let expected = ["cfg", "var", "var/db", "var/db/app", "var/log"];
+    assert_eq!(promotions, expected.map(|name| format!("zfs promote tank/nano/{name}")));
     assert_eq!(stayed(&state, "B"), [""; 0]);
 }
 
@@ -148,7 +157,8 @@ fn a_restore_is_renames_clones_and_promotions_parents_first() {
 fn whatever_can_be_mounted_is_never_among_what_is_kept() {
     let mut state = layout();
     reach(&mut state, &snapshot("A"));
-    for goal in [restore("A", "B"), put_back("B", "C"), restore("A", "D")] {
+    let promote = || Goal::Promote;
+    for goal in [restore("A", "B"), promote(), put_back("B", "C"), promote(), restore("A", "D")] {
         while let Some(step) = next(&state, &goal) {
             state.apply(&step);
             let kept = state.below("tank/nano/kept").skip(1);
@@ -182,7 +192,7 @@ fn a_put_back_leaves_things_as_before_the_restore_from_wherever_that_stopped() {
     loop {
         let mut state = restoring.clone();
         if stops > 0 && refusal(&state, &put_back("B", "C")).is_none() {
-            reach(&mut state, &put_back("B", "C"));
+            reach_and_promote(&mut state, &put_back("B", "C"));
             assert_eq!(plain(&state), plain(&before), "after {stops} steps");
             assert_eq!(
                 state.below("tank/nano/var").filter_map(|one| one.origin.clone()).count(),
@@ -190,7 +200,8 @@ fn a_put_back_leaves_things_as_before_the_restore_from_wherever_that_stopped() {
             );
             assert!(state.has_snapshot("tank/nano/var/log", "nanozfs-A"), "after {stops} steps");
         }
-        let Some(step) = next(&restoring, &restore("A", "B")) else { break };
+        let step = next(&restoring, &restore("A", "B"));
+        let Some(step) = step.or_else(|| next(&restoring, &Goal::Promote)) else { break };
         restoring.apply(&step);
         stops += 1;
     }
@@ -258,15 +269,14 @@ fn a_clone_that_a_power_cut_left_bare_is_completed_before_it_is_promoted() {
         panic!("no clone");
     };
     state.apply(&Step::Clone { snapshot, dataset, properties: Vec::new() });
-    let steps = reach(&mut state, &restore("A", "B"));
-    assert_eq!(
-        steps[..3],
-        [
-            "zfs set 'canmount=noauto' tank/nano/var",
-            "zfs set 'mountpoint=/var' tank/nano/var",
-            "zfs promote tank/nano/var"
-        ]
-    );
+    let steps = reach_and_promote(&mut state, &restore("A", "B"));
+    let completed = [
+        "zfs set 'canmount=noauto' tank/nano/var",
+        "zfs set 'mountpoint=/var' tank/nano/var",
+        "zfs clone ",
+    ];
+    assert!(steps.iter().zip(completed).all(|(step, began)| step.starts_with(began)), "{steps:?}");
+    assert!(steps.contains(&"zfs promote tank/nano/var".to_owned()), "{steps:?}");
 }
 
 #[test]
@@ -283,21 +293,6 @@ fn in_a_full_pool_the_reserved_room_is_used_and_nothing_is_reserved() {
     assert!(steps.contains(&"zfs set 'reservation=7' tank/nano/var/db/app".to_owned()));
     let steps = reach(&mut state, &snapshot("D"));
     assert_eq!(steps[0], "zfs set 'refreservation=16777216' tank/nano/kept");
-}
-
-#[test]
-fn what_is_kept_cannot_be_taken_out_and_what_is_needed_is_not_pruned() {
-    let mut state = layout();
-    reach(&mut state, &snapshot("A"));
-    let (dataset, name) = ("tank/nano/kept".to_owned(), ROLLBACK.to_owned());
-    state.apply(&Step::Set { dataset, name, value: "off".to_owned() });
-    reach(&mut state, &restore("A", "B"));
-    assert!(state.has("tank/nano/var") && state.has("tank/nano/kept/B-var"));
-    let needed = Goal::Prune { id: "B".to_owned(), needed: vec!["B".to_owned()] };
-    assert_eq!(refusal(&state, &needed).unwrap(), "B is needed to go back to");
-    let nothing = State { root: "tank/none".to_owned(), ..State::default() };
-    let why = refusal(&nothing, &snapshot("A")).unwrap();
-    assert_eq!(why, "no data to be kept at tank/none");
 }
 
 #[test]
@@ -326,184 +321,4 @@ fn a_restored_encrypted_dataset_is_not_put_back() {
     kept.encryption_root = Some("tank/nano/var".to_owned());
     let why = refusal(&state, &put_back("B", "C")).unwrap();
     assert!(why.starts_with("tank/nano/kept/B-var is encrypted with the key of"), "{why}");
-}
-
-#[test]
-fn pruning_promotes_what_depends_on_it_and_refuses_what_is_needed() {
-    let mut state = layout();
-    reach(&mut state, &snapshot("A"));
-    reach(&mut state, &restore("A", "B"));
-    let kept: Vec<(String, usize)> =
-        list(&state).into_iter().map(|one| (one.id, one.names.len())).collect();
-    assert_eq!(kept, [("B".to_owned(), 5), ("A".to_owned(), 5)]);
-    let why = refusal(&state, &prune("A")).unwrap();
-    assert_eq!(why, "tank/nano/kept/B-cfg depends on nanozfs-A");
-    // A later switch keeps what depends on it.
-    reach(&mut state, &snapshot("C"));
-    reach(&mut state, &restore("A", "D"));
-    let mut other = state.clone();
-    other.datasets.iter_mut().for_each(|one| one.mounted = one.name.ends_with("D-var"));
-    assert_eq!(refusal(&other, &prune("D")).unwrap(), "tank/nano/kept/D-var is mounted");
-    for id in ["D", "B", "A"] {
-        reach(&mut state, &prune(id));
-        assert!(list(&state).iter().all(|one| one.id != id), "{id}");
-    }
-    assert_eq!(refusal(&state, &prune("A")).unwrap(), "tank/nano: nothing is kept as A");
-    let live: Vec<&str> = names(&state).into_iter().filter(|n| !n.contains("kept")).collect();
-    assert_eq!(live, names(&layout()));
-    assert_eq!(parent("tank/nano"), "tank");
-}
-
-#[test]
-fn what_is_kept_is_compared_with_what_is_live() {
-    let mut state = layout();
-    reach(&mut state, &snapshot("A"));
-    let dataset = "tank/nano/var/young".to_owned();
-    state.apply(&Step::Create { dataset, properties: Vec::new() });
-    reach(&mut state, &restore("A", "B"));
-    state.datasets.iter_mut().find(|one| one.name == "tank/nano/kept/B-var").unwrap().referenced =
-        9;
-    let all = compare(&state, "B");
-    let of = |name: &str| {
-        let one = all.iter().find(|one| one.dataset == name).unwrap();
-        (one.kept, one.live)
-    };
-    assert_eq!(of("tank/nano/var"), (Some(9), Some(0)));
-    assert_eq!(of("tank/nano/var/young"), (Some(0), None));
-    assert_eq!(of("tank/nano/var/mail"), (None, Some(0)));
-    assert_eq!(compare(&state, "X"), []);
-}
-
-/// What OpenZFS 2.1.9 told of the layout at some time of the recording.
-fn recorded(get: &str, list: Option<&str>) -> State {
-    use crate::format::zfs::{parse_get, parse_snapshots};
-    let text = |name: &str| {
-        let root = env!("CARGO_MANIFEST_DIR");
-        std::fs::read_to_string(format!("{root}/tests/fixtures/freebsd-13.2/upgrade/{name}.out"))
-            .unwrap()
-    };
-    let snapshots = list.map(|name| parse_snapshots(&text(name)).unwrap());
-    State::of(ROOT, parse_get(&text(get)).unwrap(), snapshots.unwrap_or_default())
-}
-
-const UPGRADE: &str = "20261121T101500Z";
-const ASIDE: &str = "20261122T080000Z";
-
-#[test]
-fn what_is_foreseen_is_what_freebsd_13_2_has_done() {
-    let mut foreseen = recorded("get-before", Some("list-before"));
-    // The snapshots are there; room was not reserved.
-    let steps = reach(&mut foreseen, &snapshot(UPGRADE));
-    assert_eq!(steps, ["zfs set 'refreservation=16777216' tank/nano/kept"]);
-    reach(&mut foreseen, &restore(UPGRADE, ASIDE));
-    let mut real = recorded("get-after", Some("list-after"));
-    let plain = |state: &State| {
-        let mut all = Vec::new();
-        // By hand only var was restored, and one more dataset was made.
-        for one in state.datasets.iter().filter(|one| one.name.contains("var")) {
-            let mut local = one.local.clone();
-            local.retain(|(name, value)| {
-                !value.is_empty() && value != "0" && value != "none" && name != "reservation"
-            });
-            local.sort();
-            all.push((one.name.clone(), one.origin.clone(), one.volume, local));
-        }
-        all.retain(|one| !one.0.ends_with("/young"));
-        all
-    };
-    assert_eq!(plain(&foreseen), plain(&real));
-    let names = |state: &State| {
-        let all = state.snapshots.iter().filter(|one| one.dataset.contains("var"));
-        let mut all: Vec<String> = all.map(|one| one.full_name()).collect();
-        all.retain(|name| !name.ends_with("daily-2"));
-        all.sort();
-        all
-    };
-    assert_eq!(names(&foreseen), names(&real));
-
-    // And nothing is left to do there.
-    real.snapshots.retain(|one| one.dataset != "tank/nano/cfg");
-    assert_eq!(refusal(&real, &restore(UPGRADE, ASIDE)), None);
-    assert_eq!(next(&real, &restore(UPGRADE, ASIDE)), None);
-    assert_eq!(stayed(&real, ASIDE), [format!("tank/nano/kept/{ASIDE}-var/young")]);
-    let back = recorded("get-put-back", None);
-    let left: Vec<String> = reach(&mut back.clone(), &put_back(ASIDE, "20261122T081500Z"));
-    // This was not done by hand.
-    assert_eq!(
-        left,
-        [
-            "zfs set 'reservation=4194304' tank/nano/var/db/app",
-            "zfs set 'org.nanozfs:was-reservation=' tank/nano/var/db/app",
-            "zfs set 'canmount=on' tank/nano/var/young",
-            "zfs set 'org.nanozfs:was-canmount=' tank/nano/var/young"
-        ]
-    );
-}
-
-#[test]
-fn the_key_of_an_encrypted_dataset_is_seen_in_what_freebsd_13_2_tells() {
-    let mut state = recorded("enc-get", None);
-    state.root = "tank/enc".to_owned();
-    let log = state.get("tank/enc/var/log").unwrap();
-    assert_eq!(log.encryption_root.as_deref(), Some("tank/enc/var"));
-    assert_eq!(state.get("tank/enc").unwrap().encryption_root, None);
-    reach(&mut state, &snapshot("A"));
-    let steps = reach(&mut state, &restore("A", "B"));
-    assert!(steps.iter().all(|step| !step.contains("keylocation")), "{steps:?}");
-}
-
-#[test]
-fn what_is_pruned_together_goes_in_an_order_that_can_be_done() {
-    let mut start = layout();
-    reach(&mut start, &snapshot("A"));
-    reach(&mut start, &restore("A", "B"));
-    let ids = |words: &str| words.split(' ').map(str::to_owned).collect::<Vec<_>>();
-    let needed = ids("C");
-    let doomed = super::prune(&start, &ids("A B A"), &needed).unwrap();
-    let order: Vec<&str> = doomed.iter().map(|one| one.group.id.as_str()).collect();
-    assert_eq!(order, ["B", "A"]);
-    let mut state = start.clone();
-    let steps: Vec<Step> = doomed.into_iter().flat_map(|one| one.steps).collect();
-    steps.iter().for_each(|step| state.apply(step));
-    assert_eq!(steps.last().unwrap().to_string(), "zfs destroy -r tank/nano/var@nanozfs-A");
-    assert_eq!(groups(&state), []);
-    let table = [
-        ("A", "C", "tank/nano/kept/B-cfg depends on nanozfs-A"),
-        ("A B", "B", "tank/nano/kept/B-cfg depends on nanozfs-A"),
-        ("B", "B", "B is needed to go back to"),
-        ("B X", "C", "nothing is kept under that name"),
-        ("../var", "C", "nothing is kept under that name"),
-    ];
-    for (what, needed, expected) in table {
-        let (_, why) = super::prune(&start, &ids(what), &ids(needed)).unwrap_err();
-        assert_eq!(why, expected, "{what}");
-    }
-}
-
-#[test]
-fn a_clone_of_somebody_else_keeps_what_it_is_made_of() {
-    let mut state = layout();
-    reach(&mut state, &snapshot("A"));
-    reach(&mut state, &restore("A", "B"));
-    let (dataset, name) = ("tank/nano/kept/B-var".to_owned(), "mine".to_owned());
-    state.snapshots.push(Snapshot { dataset, name, taken: 0, used: 0 });
-    let (snapshot, dataset) = ("tank/nano/kept/B-var@mine".to_owned(), "tank/nano/mine".to_owned());
-    state.apply(&Step::Clone { snapshot, dataset, properties: Vec::new() });
-    let (id, why) = super::prune(&state, &["B".to_owned()], &[]).unwrap_err();
-    assert_eq!((id.as_str(), why.as_str()), ("B", "tank/nano/mine is a clone of it"));
-}
-
-#[test]
-fn what_would_be_free_counts_nothing_twice() {
-    let mut state = layout();
-    reach(&mut state, &snapshot("A"));
-    reach(&mut state, &restore("A", "B"));
-    state.datasets.iter_mut().find(|one| one.name == "tank/nano/kept/B-var").unwrap().used = 9;
-    for (dataset, name) in [("tank/nano/kept/B-var", "nanozfs-B"), ("tank/nano/cfg", "nanozfs-B")] {
-        let (dataset, name) = (dataset.to_owned(), name.to_owned());
-        state.snapshots.push(Snapshot { dataset, name, taken: 3, used: 5 });
-    }
-    let group = groups(&state).into_iter().find(|group| group.id == "B").unwrap();
-    assert_eq!((group.frees, group.taken), (9 + 5, Some(3)));
-    assert_eq!(changed(&state, "B"), [("tank/nano/kept/B-var", 5), ("tank/nano/cfg", 5)]);
 }
