@@ -10,6 +10,7 @@ use super::release::{self, KEYS, Keys, Refusal, Release, Running, Trust};
 use super::select::{self, Scheme};
 use super::slot::{self, Counts, Left, Target};
 use super::trial::{self, Started};
+use super::work;
 use super::{data, switch};
 use crate::boot::Boot;
 use crate::boot::layout::KnownPool;
@@ -132,14 +133,14 @@ pub fn run(boot: &mut Boot<'_, '_>, file: &str, order: &Order) -> Result<Image, 
     let drive = trial::drive_id(&started.drive).to_owned();
     let written = Installed { slot: target.role, complete: false, drive, image: image.clone() };
     journal.installed = Some(written.clone());
-    if !trial::write(boot, &root, &journal) {
+    if !work::write(boot, &root, &journal) {
         return Err(Exit::Failed);
     }
     boot.console.say(&format!("install: writing {name} to {slot} ({})", target.whole));
     match write(boot, &target, &mut release, order) {
         Ok(counts) => {
             journal.installed = Some(Installed { complete: true, ..written });
-            if !trial::write(boot, &root, &journal) {
+            if !work::write(boot, &root, &journal) {
                 return Err(Exit::Failed);
             }
             let (new, same) = (megabytes(counts.written), megabytes(counts.spared));
@@ -182,7 +183,7 @@ fn after_failure(
 ) {
     if failed.slot == Left::Untouched && journal.installed.as_ref() == Some(written) {
         journal.installed = None;
-        trial::write(boot, root, journal);
+        work::write(boot, root, journal);
     }
 }
 

@@ -27,3 +27,4 @@ pub mod slot;
 pub mod summary;
 pub mod switch;
 pub mod trial;
+pub mod work;

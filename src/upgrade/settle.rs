@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::health::{self, Check};
 use super::machine::{self, Verdict};
-use super::trial::{self, Started, Work};
+use super::trial::{self, Started};
+use super::work::{self, Work};
 use super::{journal::Journal, select};
 use crate::boot::layout::{self, KnownPool};
 use crate::boot::{Boot, osdrive, past, said};
@@ -118,7 +119,7 @@ fn give_up(boot: &mut Boot<'_, '_>, slot: &str, problems: &[Check]) -> Exit {
         if let Some(switch) = &mut journal.switch {
             switch.why = why.collect::<Vec<_>>().join("; ").chars().take(REASON).collect();
         }
-        trial::write(boot, &format!("{}/{}", pool.name, boot.config.dataset), &journal);
+        work::write(boot, &format!("{}/{}", pool.name, boot.config.dataset), &journal);
     }
     let limit = boot.config.trial_limit.as_secs();
     boot.console.say(&format!("settle: {slot} is not kept: {limit} s are over; restarting"));

@@ -4,7 +4,8 @@ use super::data::{self, Goal};
 use super::journal::{Data, End, Image, Installed, Journal, Past, Phase, Switch};
 use super::machine::{self, Verdict};
 use super::select;
-use super::trial::{self, Started, Work};
+use super::trial::{self, Started};
+use super::work::{self, Work};
 use crate::boot::Boot;
 use crate::boot::layout::KnownPool;
 use crate::configuration::confirm;
@@ -162,7 +163,7 @@ fn lead(
     }
     let root = format!("{}/{}", pool.name, boot.config.dataset);
     let id = fresh_id(boot, &journal);
-    if let Err(error) = trial::data_goal(boot, &root, Goal::Snapshot { id: id.clone() }) {
+    if let Err(error) = work::data_goal(boot, &root, Goal::Snapshot { id: id.clone() }) {
         boot.find(Finding::failed(Code::E72, "no way back could be made for the data", &error));
         return Exit::Failed;
     }
@@ -170,7 +171,7 @@ fn lead(
     let Aim { image, data } = aim;
     journal.switch =
         Some(Switch { id, phase: Phase::Armed, from, to, data, image, drive, why: String::new() });
-    if !trial::write(boot, &root, &journal) {
+    if !work::write(boot, &root, &journal) {
         return Exit::Failed;
     }
     let image = journal.switch.as_ref().map(trial::image_name).unwrap_or_default();
@@ -182,7 +183,7 @@ fn lead(
             let actions = select::settle(&started.selection, from);
             if trial::change(boot, started, &actions) {
                 journal.end(End::Cancelled, "the slot could not be marked");
-                trial::write(boot, &root, &journal);
+                work::write(boot, &root, &journal);
             }
         }
         return Exit::Failed;

@@ -1,0 +1,178 @@
+//! Taking the steps of a switch, for a boot, for the end of a boot, or for who types a command.
+
+use super::data::{self, Goal};
+use super::journal::{Journal, PROPERTY};
+use super::machine::{self, Step};
+use super::select;
+use super::trial::{Started, change};
+use crate::boot::layout::KnownPool;
+use crate::boot::{Action, Boot};
+use crate::host::Result;
+use crate::report::{Code, Finding};
+
+/// A machine whose switch is gone on with.
+#[derive(Debug)]
+pub struct Work {
+    started: Started,
+    /// `POOL/nano`
+    root: String,
+    journal: Journal,
+    /// What there must be after the data were exchanged.
+    exchanged: Option<data::State>,
+}
+
+impl Work {
+    /// Nothing is done yet.
+    pub fn new(started: Started, root: String, journal: Journal) -> Self {
+        Work { started, root, journal, exchanged: None }
+    }
+
+    /// Takes the steps, and stops at the first that fails: the next boot, or the same command again,
+    /// finds the same decision. False when one failed.
+    pub fn take(&mut self, boot: &mut Boot<'_, '_>, steps: &[Step]) -> bool {
+        steps.iter().all(|step| self.one(boot, step))
+    }
+
+    fn one(&mut self, boot: &mut Boot<'_, '_>, step: &Step) -> bool {
+        match step {
+            Step::Return(_) => {
+                let actions = select::begin_trial(&self.started.selection, self.started.running);
+                change(boot, &mut self.started, &actions)
+            }
+            Step::Settle(role) => {
+                let actions = select::settle(&self.started.selection, *role);
+                change(boot, &mut self.started, &actions)
+            }
+            Step::Phase(phase) => {
+                if let Some(switch) = &mut self.journal.switch {
+                    switch.phase = *phase;
+                }
+                write(boot, &self.root, &self.journal)
+            }
+            Step::Restore { snapshots, keep_as } => {
+                let (id, aside) = (snapshots.clone(), keep_as.clone());
+                let done = self.exchange(boot, Goal::Restore { id, aside: aside.clone() });
+                if !done && boot.act {
+                    // Half exchanged there may be no /cfg at all: better the data of the trial.
+                    let undone = format!("{aside}-undone");
+                    let goal = Goal::PutBack { id: aside, aside: undone };
+                    if let Err(error) = data::run(boot.host, &self.root, &goal) {
+                        log::warn!("{error}");
+                    }
+                }
+                done
+            }
+            Step::PutBack(kept) => {
+                let (id, aside) = (kept.clone(), machine::tried(kept));
+                !was_exchanged(boot, &self.root, &id)
+                    || self.exchange(boot, Goal::PutBack { id, aside })
+            }
+            Step::Promote => {
+                self.promote(boot);
+                true
+            }
+            Step::End(end, why) => {
+                self.journal.end(*end, why);
+                write(boot, &self.root, &self.journal)
+            }
+        }
+    }
+
+    /// Exchanges the data. False, with a finding, when that did not come to its end.
+    fn exchange(&mut self, boot: &mut Boot<'_, '_>, goal: Goal) -> bool {
+        match data_goal(boot, &self.root, goal) {
+            Ok(state) => {
+                self.exchanged = Some(state);
+                true
+            }
+            Err(error) => {
+                boot.find(Finding::failed(
+                    Code::E73,
+                    "the data of before are not in place",
+                    &error,
+                ));
+                false
+            }
+        }
+    }
+
+    /// The data of before are in place, whether this comes to its end or not.
+    fn promote(&mut self, boot: &mut Boot<'_, '_>) {
+        let plan = match self.exchanged.take() {
+            Some(state) => data::Plan::from(state, Goal::Promote),
+            None => data::Plan::make(boot.host, &self.root, Goal::Promote),
+        };
+        if let Err(error) = plan.and_then(|plan| follow(boot, plan)) {
+            let what =
+                "the data of before are in place, but still need the snapshots of what is kept";
+            let finding = Finding::failed(Code::E79, what, &error);
+            let left = data::Plan::make(boot.host, &self.root, Goal::Promote);
+            let left = left.map(|plan| plan.steps().iter().map(ToString::to_string).collect());
+            boot.find(match left {
+                Ok::<Vec<String>, _>(left) if !left.is_empty() => finding.next(left.join("; ")),
+                _ => finding,
+            });
+        }
+    }
+
+    /// After an exchange, what is there now against what must be there: zfs(8) may say that it did what it did not.
+    pub fn compare(&self, boot: &mut Boot<'_, '_>, pools: &[KnownPool]) {
+        let Some(state) = &self.exchanged else { return };
+        let there = |name: &str| {
+            pools.iter().flat_map(|pool| &pool.datasets).any(|dataset| dataset.name == name)
+        };
+        let volume = |name: &str| state.get(name).is_some_and(|one| one.volume);
+        let lost = data::members(state).into_iter().find(|name| !volume(name) && !there(name));
+        if let Some(lost) = lost {
+            let what = format!("{lost} is not there, although zfs says that it made it");
+            boot.find(Finding::new(Code::E73, what));
+        }
+    }
+}
+
+/// Something is kept under this name: an exchange of the data began. When that cannot be known, it
+/// did.
+fn was_exchanged(boot: &Boot<'_, '_>, root: &str, id: &str) -> bool {
+    let Ok(state) = data::State::read(boot.host, root) else { return true };
+    let names = [id.to_owned(), machine::tried(id)];
+    let mut kept = data::list(&state).into_iter().filter(|kept| kept.taken.is_none());
+    kept.any(|kept| names.contains(&kept.id))
+}
+
+/// Reaches a goal of the data; for `-n` shows how. What there must be then.
+pub fn data_goal(boot: &mut Boot<'_, '_>, root: &str, goal: Goal) -> Result<data::State> {
+    let plan = data::Plan::make(boot.host, root, goal)?;
+    follow(boot, plan)
+}
+
+fn follow(boot: &mut Boot<'_, '_>, plan: data::Plan) -> Result<data::State> {
+    for step in plan.steps() {
+        match boot.act {
+            true => boot.console.detail(&step.to_string()),
+            false => boot.console.say(&format!("would {step}")),
+        }
+    }
+    if !boot.act {
+        return Ok(plan.then());
+    }
+    let count = plan.steps().len();
+    let then = plan.carry_out(boot.host)?;
+    boot.changed(count);
+    Ok(then)
+}
+
+/// Writes the journal, in one transaction.
+pub fn write(boot: &mut Boot<'_, '_>, root: &str, journal: &Journal) -> bool {
+    let (dataset, name, value) = (root.to_owned(), PROPERTY, journal.encode());
+    match boot.perform(&Action::SetProperty { dataset, name, value }) {
+        Ok(()) => true,
+        Err(error) => {
+            boot.find(Finding::failed(Code::E70, "the journal could not be written", &error));
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "lab")]
+mod tests;
