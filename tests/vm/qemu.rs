@@ -277,6 +277,8 @@ impl Guest {
         command.args(["-c", LEASH, "qemu"]);
         command.args(["-machine", "pc", "-m", MEMORY, "-display", "none", "-vga", "std"]);
         command.args(["-nodefaults", "-no-user-config", "-net", "none"]);
+        let processors = std::env::var("CPUS").ok().filter(|number| !number.is_empty());
+        command.args(["-smp", processors.as_deref().unwrap_or("1")]);
         command.args(if kvm {
             ["-accel", "kvm", "-cpu", "host"]
         } else {
