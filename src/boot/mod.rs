@@ -95,6 +95,8 @@ pub struct Boot<'a, 'c> {
     barrier: bool,
     /// A memory `/var` that is in use is mounted over.
     covers: bool,
+    /// What a switch between slots has left until its data are mounted.
+    rest: Option<trial::Rest>,
 }
 
 impl<'a, 'c> Boot<'a, 'c> {
@@ -119,6 +121,7 @@ impl<'a, 'c> Boot<'a, 'c> {
             mesh: None,
             barrier: false,
             covers: false,
+            rest: None,
         }
     }
 
@@ -132,9 +135,8 @@ impl<'a, 'c> Boot<'a, 'c> {
         past::watch(self, drive.as_ref());
         let started = trial::begin(self, drive.as_ref());
         let mut pools = self.helper(Helper::Pools, pools::step);
-        let mut rest = None;
         if !self.barrier {
-            (pools, rest) = trial::step(self, started, pools);
+            pools = trial::step(self, started, pools);
         }
         if self.barrier {
             for helper in [Helper::Cfg, Helper::Var] {
@@ -146,7 +148,7 @@ impl<'a, 'c> Boot<'a, 'c> {
             self.helper(Helper::Var, |boot| var::step(boot, &pools));
         }
         self.helper(Helper::EtcLocal, etclocal::step);
-        trial::finish(self, rest);
+        self.finish_switch();
         let took = self.host.uptime().saturating_sub(began);
         record::step(self, took);
         said::write(self);
@@ -210,6 +212,18 @@ impl<'a, 'c> Boot<'a, 'c> {
         action.perform(self.host)?;
         self.changes += 1;
         Ok(())
+    }
+
+    pub(crate) fn leave_to_finish(&mut self, rest: trial::Rest) {
+        self.rest = Some(rest);
+    }
+
+    /// Ends a switch between slots whose data were exchanged: at the end of a boot, or before, where
+    /// somebody needs their older snapshots.
+    pub(crate) fn finish_switch(&mut self) {
+        if let Some(rest) = self.rest.take() {
+            rest.finish(self);
+        }
     }
 
     /// Asks whoever is at the terminal, and waits for a line. `None` when nobody is there.

@@ -3,8 +3,8 @@
 //! It is a boot that waits for nothing, with one difference: a memory `/var` that the system runs
 //! with is mounted over, and what it collected is kept ([`memory`]). Whether the machine can resume
 //! is decided before anything is changed ([`decide`]). From then on the order is such that a
-//! failure leaves a machine that answers: pools, an unfinished way back of an upgrade, `/cfg`, then
-//! `/var`; no process is ended, and sessions go on.
+//! failure leaves a machine that answers: pools, the data of an unfinished way back of an upgrade,
+//! `/cfg`, `/var`, the end of that way back; no process is ended, and sessions go on.
 
 pub mod decide;
 pub mod memory;
@@ -20,8 +20,8 @@ use crate::boot::{Boot, Helper, etclocal, osdrive, past, pools, record};
 use crate::host::{HeldDirectory, mounted_at};
 use crate::report::{Code, Exit, Finding, Mode};
 use crate::upgrade::journal::id_of;
-use crate::upgrade::machine::{Step, Verdict};
-use crate::upgrade::trial::{self, Rest, Started};
+use crate::upgrade::machine::Verdict;
+use crate::upgrade::trial::{self, Started};
 
 use decide::{Decision, Facts, Refusal};
 use services::Changed;
@@ -127,13 +127,14 @@ fn go(boot: &mut Boot<'_, '_>, started: Option<Started>, restart: bool, began: D
         boot.console.say("resume: the rest is known once the pools are imported");
         return Exit::Done;
     }
-    let (known, rest) = match settled(boot, started, known) {
+    let known = match settled(boot, started, known) {
         Ok(known) => known,
         Err(exit) => return exit,
     };
     let origin = boot.helper(Helper::Cfg, |boot| cfg::step(boot, &drive, &known));
     boot.configured_from(origin.clone());
     if !matches!(origin, Origin::Zfs(_)) {
+        boot.finish_switch();
         record::keep(boot, boot.host.uptime().saturating_sub(began));
         boot.console.say("resume: there is no /cfg from ZFS yet: /var is left as it is");
         return close(boot, began);
@@ -144,7 +145,7 @@ fn go(boot: &mut Boot<'_, '_>, started: Option<Started>, restart: bool, began: D
     }
     let collected = exchange_var(boot, &known);
     boot.helper(Helper::EtcLocal, etclocal::step);
-    trial::finish(boot, rest);
+    boot.finish_switch();
     record::keep(boot, boot.host.uptime().saturating_sub(began));
     // The pools are there and the machine lives: what ended the boots before is over.
     if past::unfinished(boot.host, drive.as_ref()) > 0 {
@@ -178,9 +179,9 @@ fn settled(
     boot: &mut Boot<'_, '_>,
     started: Option<Started>,
     known: Vec<KnownPool>,
-) -> Result<(Vec<KnownPool>, Option<Rest>), Exit> {
+) -> Result<Vec<KnownPool>, Exit> {
     let parent = boot.config.dataset.clone();
-    let Some(started) = started else { return Ok((known, None)) };
+    let Some(started) = started else { return Ok(known) };
     let home = trial::home(&known, &parent);
     let Some((home, Ok(journal))) = home.map(|home| (home, trial::journal(home, &parent))) else {
         // Without a journal nothing is decided; one that cannot be read is told there.
@@ -192,12 +193,14 @@ fn settled(
         boot.find(Finding::new(Code::E80, what).next("nanozfs upgrade status"));
         return Err(Exit::Trial);
     }
-    let exchanges = |step: &Step| matches!(step, Step::Restore { .. } | Step::PutBack(_));
     let in_use = home.datasets.iter().any(|dataset| dataset.mounted);
-    if in_use && decision.steps.iter().any(exchanges) {
+    if in_use && decision.exchanges() {
         let what = "an upgrade has to be taken back, with data that are mounted";
         boot.find(Finding::new(Code::E80, what));
         return Err(Exit::Failed);
+    }
+    if boot.act && decision.exchanges() {
+        boot.host.services().see_it_through();
     }
     Ok(trial::step(boot, Some(started), known))
 }

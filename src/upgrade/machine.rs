@@ -91,11 +91,21 @@ impl Decision {
     /// The steps before anything is mounted, and those that can wait until all is: whoever needs the
     /// data of before has them sooner.
     pub fn around_mounting(&self) -> (&[Step], &[Step]) {
-        let exchanges = |step: &Step| matches!(step, Step::Restore { .. } | Step::PutBack(_));
-        match self.steps.iter().rposition(exchanges) {
+        match self.steps.iter().rposition(Step::exchanges) {
             Some(last) => self.steps.split_at(last + 1),
             None => (&self.steps, &[]),
         }
+    }
+
+    /// It exchanges the data.
+    pub fn exchanges(&self) -> bool {
+        self.steps.iter().any(Step::exchanges)
+    }
+}
+
+impl Step {
+    fn exchanges(&self) -> bool {
+        matches!(self, Step::Restore { .. } | Step::PutBack(_))
     }
 }
 
@@ -136,7 +146,8 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
         Phase::Trial | Phase::Committing => {
             let why = "the trial was not kept";
             let settle = Step::Settle(switch.from);
-            let steps = vec![back(switch), settle, Step::Promote, Step::End(End::Failed, why)];
+            // First what the data want; a drive that takes no more marks is no reason to leave it.
+            let steps = vec![back(switch), Step::Promote, settle, Step::End(End::Failed, why)];
             of(Verdict::Back, steps)
         }
     }
@@ -266,21 +277,21 @@ mod tests {
                 next(A),
                 keep(Phase::Trial),
                 Back,
-                vec![undo(), settle_a.clone(), promote(), not_kept()],
+                vec![undo(), promote(), settle_a.clone(), not_kept()],
             ),
             (
                 A,
                 failed,
                 restore(Phase::Trial),
                 Back,
-                vec![put_back(), settle_a.clone(), promote(), not_kept()],
+                vec![put_back(), promote(), settle_a.clone(), not_kept()],
             ),
             (
                 A,
                 failed,
                 keep(Phase::Committing),
                 Back,
-                vec![undo(), settle_a.clone(), promote(), not_kept()],
+                vec![undo(), promote(), settle_a.clone(), not_kept()],
             ),
         ];
         for (running, marks, switch, verdict, steps) in table {

@@ -70,7 +70,9 @@ pub fn rollback(boot: &mut Boot<'_, '_>) -> Exit {
     // The trial would run with the present data, where those of then are gone.
     let root = format!("{}/{}", pool.name, boot.config.dataset);
     let goal = Goal::Restore { id: past.id.clone(), aside: fresh_id(boot, &journal) };
-    if let Err(error) = data::Plan::make(boot.host, &root, goal) {
+    // Snapshots that an earlier way back left with what is kept are needed now.
+    let promoted = work::data_goal(boot, &root, Goal::Promote);
+    if let Err(error) = promoted.and_then(|state| data::Plan::from(state, goal)) {
         let what = format!("the data of {} cannot be had", past.id);
         boot.find(Finding::failed(Code::E76, &what, &error).next("nanozfs upgrade kept"));
         return Exit::Failed;

@@ -164,46 +164,47 @@ pub fn journal(pool: &KnownPool, parent: &str) -> Result<Journal, String> {
 }
 
 /// After the pools are imported, before anything is mounted: settles what the last switch left. The
-/// pools, as they are then, and what is for [`finish`].
+/// pools, as they are then. What can wait is for [`Boot::finish_switch`].
 pub fn step(
     boot: &mut Boot<'_, '_>,
     started: Option<Started>,
     pools: Vec<KnownPool>,
-) -> (Vec<KnownPool>, Option<Rest>) {
-    let Some(started) = started else { return (pools, None) };
+) -> Vec<KnownPool> {
+    let Some(started) = started else { return pools };
     let parent = boot.config.dataset.clone();
     let Some(pool) = home(&pools, &parent) else {
         if started.on_trial {
             let slot = started.running.name();
             boot.console.say(&format!("boot: TRIAL of {slot}; its journal is not there"));
         }
-        return (pools, None);
+        return pools;
     };
     let root = format!("{}/{parent}", pool.name);
     let journal = match journal(pool, &parent) {
         Ok(journal) => journal,
         Err(why) => {
             boot.find(Finding::new(Code::E70, format!("{root}: {why}")));
-            return (pools, None);
+            return pools;
         }
     };
     let decision = decide(&started, &journal);
     announce(boot, &started, &journal, decision.verdict);
     let (before, after) = decision.around_mounting();
     let mut work = Work::new(started, root, journal);
-    let done = work.take(boot, before);
-    let rest = (done && !after.is_empty()).then(|| Rest { work, steps: after.to_vec() });
-    let touched = before.iter().any(|step| matches!(step, Step::Restore { .. } | Step::PutBack(_)));
-    if !touched || !boot.act {
-        return (pools, rest);
+    let mut done = work.take(boot, before);
+    let mut pools = pools;
+    if boot.act
+        && decision.exchanges()
+        && let Some(imported) = layout::list(boot)
+    {
+        let known = layout::known(boot, &imported);
+        pools = layout::read(boot, &known);
+        done = done && work.is_done(boot, &pools);
     }
-    let Some(imported) = layout::list(boot) else { return (pools, rest) };
-    let known = layout::known(boot, &imported);
-    let pools = layout::read(boot, &known);
-    if let Some(Rest { work, .. }) = &rest {
-        work.compare(boot, &pools);
+    if done && !after.is_empty() {
+        boot.leave_to_finish(Rest { work, steps: after.to_vec() });
     }
-    (pools, rest)
+    pools
 }
 
 /// What of a switch can wait until its data are mounted.
@@ -213,10 +214,10 @@ pub struct Rest {
     steps: Vec<Step>,
 }
 
-/// Once everything is mounted: what [`step`] left.
-pub fn finish(boot: &mut Boot<'_, '_>, rest: Option<Rest>) {
-    if let Some(mut rest) = rest {
-        rest.work.take(boot, &rest.steps);
+impl Rest {
+    /// Does it.
+    pub fn finish(mut self, boot: &mut Boot<'_, '_>) {
+        self.work.take(boot, &self.steps);
     }
 }
 

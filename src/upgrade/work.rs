@@ -51,16 +51,7 @@ impl Work {
             }
             Step::Restore { snapshots, keep_as } => {
                 let (id, aside) = (snapshots.clone(), keep_as.clone());
-                let done = self.exchange(boot, Goal::Restore { id, aside: aside.clone() });
-                if !done && boot.act {
-                    // Half exchanged there may be no /cfg at all: better the data of the trial.
-                    let undone = format!("{aside}-undone");
-                    let goal = Goal::PutBack { id: aside, aside: undone };
-                    if let Err(error) = data::run(boot.host, &self.root, &goal) {
-                        log::warn!("{error}");
-                    }
-                }
-                done
+                self.exchange(boot, Goal::Restore { id, aside })
             }
             Step::PutBack(kept) => {
                 let (id, aside) = (kept.clone(), machine::tried(kept));
@@ -80,31 +71,63 @@ impl Work {
 
     /// Exchanges the data. False, with a finding, when that did not come to its end.
     fn exchange(&mut self, boot: &mut Boot<'_, '_>, goal: Goal) -> bool {
-        match data_goal(boot, &self.root, goal) {
+        let what = "the data of before are not in place";
+        let plan = match data::Plan::make(boot.host, &self.root, goal.clone()) {
+            Ok(plan) => plan,
+            Err(error) => {
+                boot.find(Finding::failed(Code::E73, what, &error));
+                return false;
+            }
+        };
+        match follow(boot, plan) {
             Ok(state) => {
                 self.exchanged = Some(state);
                 true
             }
             Err(error) => {
-                boot.find(Finding::failed(
-                    Code::E73,
-                    "the data of before are not in place",
-                    &error,
-                ));
+                boot.find(Finding::failed(Code::E73, what, &error));
+                if let Goal::Restore { aside, .. } = goal {
+                    self.undo(boot, aside);
+                }
                 false
             }
         }
     }
 
-    /// The data of before are in place, whether this comes to its end or not.
+    /// Half exchanged there may be no `/cfg` at all: better the data of the trial.
+    fn undo(&self, boot: &Boot<'_, '_>, id: String) {
+        let aside = format!("{id}-undone");
+        for goal in [Goal::PutBack { id, aside }, Goal::Promote] {
+            if let Err(error) = data::run(boot.host, &self.root, &goal) {
+                log::warn!("{error}");
+                return;
+            }
+        }
+    }
+
+    /// Promotes what was exchanged, as far as it can be: the data of before are in place without
+    /// that.
     fn promote(&mut self, boot: &mut Boot<'_, '_>) {
         let plan = match self.exchanged.take() {
             Some(state) => data::Plan::from(state, Goal::Promote),
             None => data::Plan::make(boot.host, &self.root, Goal::Promote),
         };
-        if let Err(error) = plan.and_then(|plan| follow(boot, plan)) {
-            let what =
-                "the data of before are in place, but still need the snapshots of what is kept";
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(error) => {
+                let what = "whether the data need what is kept is not known";
+                boot.find(Finding::failed(Code::E79, what, &error));
+                return;
+            }
+        };
+        show(boot, &plan);
+        let count = plan.steps().len();
+        if !boot.act || count == 0 {
+            return;
+        }
+        boot.changed(count);
+        if let Err(error) = plan.attempt(boot.host) {
+            let what = "the data of before are in place, but need the snapshots of what is kept";
             let finding = Finding::failed(Code::E79, what, &error);
             let left = data::Plan::make(boot.host, &self.root, Goal::Promote);
             let left = left.map(|plan| plan.steps().iter().map(ToString::to_string).collect());
@@ -115,19 +138,27 @@ impl Work {
         }
     }
 
-    /// After an exchange, what is there now against what must be there: zfs(8) may say that it did what it did not.
-    pub fn compare(&self, boot: &mut Boot<'_, '_>, pools: &[KnownPool]) {
-        let Some(state) = &self.exchanged else { return };
-        let there = |name: &str| {
-            pools.iter().flat_map(|pool| &pool.datasets).any(|dataset| dataset.name == name)
-        };
-        let volume = |name: &str| state.get(name).is_some_and(|one| one.volume);
-        let lost = data::members(state).into_iter().find(|name| !volume(name) && !there(name));
-        if let Some(lost) = lost {
+    /// After an exchange: whether what must be there is. zfs(8) may say that it did what it did not,
+    /// and then the next boot has to exchange the data once more.
+    pub fn is_done(&self, boot: &mut Boot<'_, '_>, pools: &[KnownPool]) -> bool {
+        let lost = self.exchanged.as_ref().and_then(|state| lost(state, pools));
+        if let Some(lost) = &lost {
             let what = format!("{lost} is not there, although zfs says that it made it");
             boot.find(Finding::new(Code::E73, what));
         }
+        lost.is_none()
     }
+}
+
+/// A dataset that must be there and is not; what could not be read holds anything.
+fn lost(state: &data::State, pools: &[KnownPool]) -> Option<String> {
+    let pool = state.root.split('/').next().unwrap_or_default();
+    let pool = pools.iter().find(|one| one.name == pool && one.readable)?;
+    let there = |name: &str| pool.datasets.iter().any(|dataset| dataset.name == name);
+    let live = data::PARTS.map(|part| format!("{}/{part}", state.root));
+    let live = |name: &str| live.iter().any(|top| data::is_at(name, top));
+    let must = state.datasets.iter().filter(|one| live(&one.name) && !one.volume);
+    must.map(|one| one.name.clone()).find(|name| !there(name))
 }
 
 /// Something is kept under this name: an exchange of the data began. When that cannot be known, it
@@ -145,13 +176,17 @@ pub fn data_goal(boot: &mut Boot<'_, '_>, root: &str, goal: Goal) -> Result<data
     follow(boot, plan)
 }
 
-fn follow(boot: &mut Boot<'_, '_>, plan: data::Plan) -> Result<data::State> {
+fn show(boot: &mut Boot<'_, '_>, plan: &data::Plan) {
     for step in plan.steps() {
         match boot.act {
             true => boot.console.detail(&step.to_string()),
             false => boot.console.say(&format!("would {step}")),
         }
     }
+}
+
+fn follow(boot: &mut Boot<'_, '_>, plan: data::Plan) -> Result<data::State> {
+    show(boot, &plan);
     if !boot.act {
         return Ok(plan.then());
     }

@@ -75,6 +75,10 @@ pub(crate) fn before_laying(boot: &mut Boot<'_, '_>) -> PathBuf {
         return cfg;
     }
     let Some(record) = read(boot) else { return cfg };
+    if !matches!(record.state, State::Confirmed | State::Undone) {
+        // What `/cfg` is to be may be in a snapshot that a way back to older data has not given back.
+        boot.finish_switch();
+    }
     match record.state {
         State::Confirmed | State::Undone => cfg,
         State::Pending if is_running(boot, &record) => {

@@ -80,6 +80,20 @@ impl Plan {
         }
         Ok(self.then)
     }
+
+    /// Does all of them, those after one that failed, too: promotions do not need each other.
+    ///
+    /// # Errors
+    ///
+    /// The first transaction that failed.
+    pub fn attempt(self, host: &dyn Host) -> Result<()> {
+        let mut done = Ok(());
+        for step in &self.steps {
+            log::debug!("{step}");
+            done = done.and(perform(host, step));
+        }
+        done
+    }
 }
 
 /// Reaches the goal for the layout at `root`, and looks whether it is reached. Already reached is
