@@ -210,7 +210,7 @@ impl Inner {
 
     /// unmount(2) of what is seen at `at`.
     pub(crate) fn unmount(&mut self, at: &Path) -> Result<()> {
-        let doing = format!("unmount {}", at.display());
+        let doing = format!("cannot unmount {}", at.display());
         let fail = |number| Error::io(&*doing, &errno(number));
         let place = self.follow(at).map_err(|error| Error::io(&*doing, &error))?;
         let mounts = &self.machine.mounts;
