@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::command::Order;
 use super::history;
 use super::look::{Differ, Trees, look};
-use super::names::Named;
+use super::names::{Named, shown};
 use super::plan::Line;
 use super::walk::Walk;
 use super::{act, lines, lists, save};
@@ -54,6 +54,11 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
                 boot.find(Finding::new(Code::E93, format!("{CFG} has no snapshot {typed}")));
                 return Exit::Failed;
             };
+            if let Some(path) = unknown(boot, snapshot, &named) {
+                let what = format!("{}: neither in {typed} nor in {CFG}", shown(path));
+                boot.find(Finding::new(Code::E93, what).next("nanozfs cfg log; ls /cfg"));
+                return Exit::Failed;
+            }
             let lines = since(boot, snapshot, &named);
             (lines, vec![history::directory(snapshot)], PathBuf::from(CFG))
         }
@@ -70,6 +75,18 @@ pub(super) fn run(boot: &mut Boot<'_, '_>, order: &Order) -> Exit {
         }
     }
     Exit::Done
+}
+
+/// What was named, and is neither in the snapshot nor in `/cfg`, nor was hidden by either.
+fn unknown<'a>(boot: &Boot<'_, '_>, snapshot: &Snapshot, named: &'a Named) -> Option<&'a Path> {
+    let files = boot.host.files();
+    let trees = [history::directory(snapshot), PathBuf::from(CFG)];
+    let in_tree = |tree: &PathBuf, path: &Path| !matches!(files.find(&tree.join(path)), Ok(None));
+    let hides = |tree: &PathBuf, path: &Path| {
+        lists::deleted(files, tree).0.iter().any(|hidden| hidden.starts_with(path))
+    };
+    let known = |path: &Path| trees.iter().any(|tree| in_tree(tree, path) || hides(tree, path));
+    named.0.iter().find(|path| !known(path)).map(PathBuf::as_path)
 }
 
 /// What `/cfg` has, and how the snapshot differs.
