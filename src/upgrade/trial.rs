@@ -191,15 +191,15 @@ pub fn step(
     announce(boot, &started, &journal, decision.verdict);
     let (before, after) = decision.around_mounting();
     let mut work = Work::new(started, root, journal);
-    let mut done = work.take(boot, before);
+    let done = work.take(boot, before);
     let mut pools = pools;
     if boot.act
         && decision.exchanges()
+        && !(done && work.is_as_read(&pools))
         && let Some(imported) = layout::list(boot)
     {
         let known = layout::known(boot, &imported);
         pools = layout::read(boot, &known);
-        done = done && work.is_done(boot, &pools);
     }
     if done && !after.is_empty() {
         boot.leave_to_finish(Rest { work, steps: after.to_vec() });
@@ -215,9 +215,11 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// Does it.
+    /// Does it, if the data are in their places.
     pub fn finish(mut self, boot: &mut Boot<'_, '_>) {
-        self.work.take(boot, &self.steps);
+        if self.work.is_done(boot) {
+            self.work.take(boot, &self.steps);
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Taking the steps of a switch, for a boot, for the end of a boot, or for who types a command.
 
-use super::data::{self, Goal};
+use super::data::{self, Goal, is_at};
 use super::journal::{Journal, PROPERTY};
 use super::machine::{self, Step};
 use super::select;
 use super::trial::{Started, change};
-use crate::boot::layout::KnownPool;
+use crate::boot::layout::{self, KnownPool};
 use crate::boot::{Action, Boot};
 use crate::host::Result;
 use crate::report::{Code, Finding};
@@ -19,12 +19,14 @@ pub struct Work {
     journal: Journal,
     /// What there must be after the data were exchanged.
     exchanged: Option<data::State>,
+    /// The datasets in their places are clones of those that were there, with the same properties.
+    like_before: bool,
 }
 
 impl Work {
     /// Nothing is done yet.
     pub fn new(started: Started, root: String, journal: Journal) -> Self {
-        Work { started, root, journal, exchanged: None }
+        Work { started, root, journal, exchanged: None, like_before: false }
     }
 
     /// Takes the steps, and stops at the first that fails: the next boot, or the same command again,
@@ -79,9 +81,14 @@ impl Work {
                 return false;
             }
         };
+        let only_cloned = plan
+            .steps()
+            .iter()
+            .all(|step| matches!(step, data::Step::Rename { .. } | data::Step::Clone { .. }));
         match follow(boot, plan) {
             Ok(state) => {
                 self.exchanged = Some(state);
+                self.like_before = only_cloned && matches!(goal, Goal::Restore { .. });
                 true
             }
             Err(error) => {
@@ -138,10 +145,18 @@ impl Work {
         }
     }
 
+    /// After an exchange: what was read of the pools before it tells still what there is to be mounted.
+    pub fn is_as_read(&self, pools: &[KnownPool]) -> bool {
+        self.like_before && self.exchanged.as_ref().is_some_and(|state| is_same(state, pools))
+    }
+
     /// After an exchange: whether what must be there is. zfs(8) may say that it did what it did not,
     /// and then the next boot has to exchange the data once more.
-    pub fn is_done(&self, boot: &mut Boot<'_, '_>, pools: &[KnownPool]) -> bool {
-        let lost = self.exchanged.as_ref().and_then(|state| lost(state, pools));
+    pub fn is_done(&self, boot: &mut Boot<'_, '_>) -> bool {
+        let Some(state) = self.exchanged.as_ref().filter(|_| boot.act) else { return true };
+        let Some(imported) = layout::list(boot) else { return true };
+        let home: Vec<_> = imported.iter().filter(|pool| is_at(&self.root, &pool.name)).collect();
+        let lost = lost(state, &layout::read(boot, &home));
         if let Some(lost) = &lost {
             let what = format!("{lost} is not there, although zfs says that it made it");
             boot.find(Finding::new(Code::E73, what));
@@ -150,15 +165,30 @@ impl Work {
     }
 }
 
+/// The datasets at and below `cfg` and `var` that files can be in.
+fn live(state: &data::State) -> impl Iterator<Item = &str> {
+    let tops = data::PARTS.map(|part| format!("{}/{part}", state.root));
+    let live = move |name: &str| tops.iter().any(|top| is_at(name, top));
+    let all = state.datasets.iter().filter(|one| !one.volume);
+    all.map(|one| one.name.as_str()).filter(move |name| live(name))
+}
+
 /// A dataset that must be there and is not; what could not be read holds anything.
 fn lost(state: &data::State, pools: &[KnownPool]) -> Option<String> {
-    let pool = state.root.split('/').next().unwrap_or_default();
-    let pool = pools.iter().find(|one| one.name == pool && one.readable)?;
+    let pool = pools.iter().find(|one| is_at(&state.root, &one.name) && one.readable)?;
     let there = |name: &str| pool.datasets.iter().any(|dataset| dataset.name == name);
-    let live = data::PARTS.map(|part| format!("{}/{part}", state.root));
-    let live = |name: &str| live.iter().any(|top| data::is_at(name, top));
-    let must = state.datasets.iter().filter(|one| live(&one.name) && !one.volume);
-    must.map(|one| one.name.clone()).find(|name| !there(name))
+    live(state).find(|name| !there(name)).map(str::to_owned)
+}
+
+/// The datasets in their places have the names that were read, and need no key.
+fn is_same(state: &data::State, pools: &[KnownPool]) -> bool {
+    let Some(pool) = pools.iter().find(|one| is_at(&state.root, &one.name)) else { return false };
+    let tops = data::PARTS.map(|part| format!("{}/{part}", state.root));
+    let read = pool.datasets.iter().filter(|one| tops.iter().any(|top| is_at(&one.name, top)));
+    let read: Vec<_> = read.collect();
+    read.iter().all(|one| !one.encrypted)
+        && live(state).count() == read.len()
+        && live(state).all(|name| read.iter().any(|one| one.name == name))
 }
 
 /// Something is kept under this name: an exchange of the data began. When that cannot be known, it

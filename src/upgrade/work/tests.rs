@@ -1,6 +1,6 @@
 //! Ways back of which a part fails, or that meet something else on the way.
 
-use super::lost;
+use super::{is_same, lost};
 use crate::boot::layout::KnownPool;
 use crate::format::zfs::parse_list;
 use crate::lab::play::{self, End};
@@ -154,14 +154,21 @@ fn what_zfs_only_said_it_made_is_missed() {
         datasets: names.iter().flat_map(|name| parse_list(&list(name)).unwrap()).collect(),
         readable,
     };
+    let young = ["tank/nano", "tank/nano/cfg", "tank/nano/var", "tank/nano/var/young"];
+    let var = Some("tank/nano/var".to_owned());
+    let mut locked = pool(&["tank/nano", "tank/nano/cfg", "tank/nano/var"], true);
+    locked.datasets[1].encrypted = true;
     let table = [
-        (pool(&["tank/nano", "tank/nano/cfg", "tank/nano/var"], true), None),
-        (pool(&["tank/nano", "tank/nano/cfg"], true), Some("tank/nano/var".to_owned())),
+        (pool(&["tank/nano", "tank/nano/cfg", "tank/nano/var"], true), None, true),
+        (pool(&["tank/nano", "tank/nano/cfg"], true), var, false),
+        (pool(&young, true), None, false),
+        (locked, None, false),
         // What is not known is not lost.
-        (pool(&[], false), None),
+        (pool(&[], false), None, false),
     ];
-    for (pool, expected) in table {
-        assert_eq!(lost(&state, std::slice::from_ref(&pool)), expected, "{pool:?}");
+    for (pool, expected, same) in table {
+        let pools = std::slice::from_ref(&pool);
+        assert_eq!((lost(&state, pools), is_same(&state, pools)), (expected, same), "{pool:?}");
     }
-    assert_eq!(lost(&state, &[]), None);
+    assert_eq!((lost(&state, &[]), is_same(&state, &[])), (None, false));
 }
