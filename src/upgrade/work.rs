@@ -167,10 +167,12 @@ impl Work {
 
 /// The datasets at and below `cfg` and `var` that files can be in.
 fn live(state: &data::State) -> impl Iterator<Item = &str> {
-    let tops = data::PARTS.map(|part| format!("{}/{part}", state.root));
-    let live = move |name: &str| tops.iter().any(|top| is_at(name, top));
     let all = state.datasets.iter().filter(|one| !one.volume);
-    all.map(|one| one.name.as_str()).filter(move |name| live(name))
+    all.map(|one| one.name.as_str()).filter(|name| is_live(state, name))
+}
+
+fn is_live(state: &data::State, name: &str) -> bool {
+    data::PARTS.iter().any(|part| is_at(name, &format!("{}/{part}", state.root)))
 }
 
 /// A dataset that must be there and is not; what could not be read holds anything.
@@ -183,8 +185,7 @@ fn lost(state: &data::State, pools: &[KnownPool]) -> Option<String> {
 /// The datasets in their places have the names that were read, and need no key.
 fn is_same(state: &data::State, pools: &[KnownPool]) -> bool {
     let Some(pool) = pools.iter().find(|one| is_at(&state.root, &one.name)) else { return false };
-    let tops = data::PARTS.map(|part| format!("{}/{part}", state.root));
-    let read = pool.datasets.iter().filter(|one| tops.iter().any(|top| is_at(&one.name, top)));
+    let read = pool.datasets.iter().filter(|one| is_live(state, &one.name));
     let read: Vec<_> = read.collect();
     read.iter().all(|one| !one.encrypted)
         && live(state).count() == read.len()
