@@ -14,7 +14,7 @@ use super::nvlist::{self, Nvlist};
 #[cfg(any(test, feature = "lab"))]
 mod encode;
 #[cfg(any(test, feature = "lab"))]
-pub use encode::{encode, seal};
+pub use encode::{aside, encode, seal};
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use super::slots::At;
 use crate::format::boot0::{self, Boot0};
 use crate::format::ufs;
 use crate::format::zfs_label::{
-    self, LABEL_SIZE, Label, NVLIST_OFFSET, NVLIST_SIZE, PoolState, Vdev,
+    self, LABEL_SIZE, Label, NVLIST_OFFSET, NVLIST_SIZE, PoolState, Vdev, aside,
 };
 
 /// One read of a disk takes this long.
@@ -171,24 +171,9 @@ fn tops(pool: &Pool) -> impl Iterator<Item = (&Pool, &Top)> {
 }
 
 fn label_of(pool: &Pool, top: &Top, leaf: &Leaf, size: u64) -> Label {
-    let nothing = Label {
-        version: 5000,
-        state: PoolState::Active,
-        txg: 0,
-        pool_name: None,
-        pool_guid: None,
-        hostid: None,
-        hostname: None,
-        guid: leaf.guid,
-        top_guid: None,
-        vdev_children: 0,
-        holes: Vec::new(),
-        features_for_read: Vec::new(),
-        tree: None,
-    };
     match top.aside.as_deref() {
-        Some("spare") => return Label { state: PoolState::Spare, ..nothing },
-        Some(_) => return Label { state: PoolState::L2cache, ..nothing },
+        Some("spare") => return aside(PoolState::Spare, leaf.guid),
+        Some(_) => return aside(PoolState::L2cache, leaf.guid),
         None => {}
     }
     let in_tree = || pool.tops.iter().filter(|top| top.aside.is_none());
@@ -231,6 +216,6 @@ fn label_of(pool: &Pool, top: &Top, leaf: &Leaf, size: u64) -> Label {
             "com.delphix:embedded_data".to_owned(),
         ],
         tree: Some(tree),
-        ..nothing
+        ..aside(PoolState::Active, leaf.guid)
     }
 }

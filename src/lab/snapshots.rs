@@ -4,15 +4,17 @@
 //! with properties is two transactions, and so is a new dataset with properties: ZFS makes it, then
 //! sets them, and takes it back when that fails.
 
+mod destroy;
+mod list;
+
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use super::effects::Effect;
 use super::machine::{Dataset, Pool, Snapshot as Taken};
-use super::pools::LIST_LIMIT;
 use super::{Inner, Lab, tree};
-use crate::format::zfs::{self, Property, Snapshot};
+use crate::format::zfs::{Property, Snapshot};
 use crate::host::{Error, Kind, Result, Snapshots};
 
 /// What a transaction takes.
@@ -149,81 +151,6 @@ impl Inner {
             std::fs::remove_dir_all(self.root.join(tree))?;
         }
         Ok(())
-    }
-
-    /// Bytes of the files that none of the other file systems has as they are in this one.
-    fn bytes_only_in(&self, tree: &str, others: &[&String]) -> u64 {
-        let top = self.root.join(tree);
-        let same = |path: &Path, length: u64| {
-            others.iter().any(|other| {
-                let other = self.root.join(other).join(path);
-                std::fs::symlink_metadata(&other).is_ok_and(|one| one.len() == length)
-                    && std::fs::read(&other).ok() == std::fs::read(top.join(path)).ok()
-            })
-        };
-        let files = tree::paths(&top).unwrap_or_default().into_iter().filter_map(|path| {
-            let found = std::fs::symlink_metadata(top.join(&path)).ok()?;
-            found.is_file().then_some((path, found.len()))
-        });
-        files.filter(|(path, length)| !same(path, *length)).map(|(_, length)| length).sum()
-    }
-
-    fn zfs_list_snapshots(&mut self, root: &str) -> Result<Vec<Snapshot>> {
-        let doing = format!("/sbin/zfs list -Hp -r -t snapshot {root}");
-        let mut text = String::new();
-        let pools = self.machine.pools.iter().filter(|pool| pool.imported);
-        for dataset in pools.flat_map(|pool| &pool.datasets) {
-            if !Path::new(&dataset.name).starts_with(root) {
-                continue;
-            }
-            for (at, one) in dataset.snapshots.iter().enumerate() {
-                let before = at.checked_sub(1).and_then(|at| dataset.snapshots.get(at));
-                let after = dataset.snapshots.get(at + 1).map_or(&dataset.tree, |next| &next.tree);
-                let others = before.map(|one| &one.tree).into_iter().chain([after]);
-                let used = self.bytes_only_in(&one.tree, &others.collect::<Vec<_>>());
-                text.push_str(&format!("{}@{}\t{}\t{used}\n", dataset.name, one.name, one.taken));
-            }
-        }
-        let text = self.answer("zfs", &doing, LIST_LIMIT, text)?;
-        zfs::parse_snapshots(&text)
-            .map_err(|error| Error::new(Kind::Nonsense, doing, error.to_string()))
-    }
-
-    fn zfs_get(&mut self, root: &str) -> Result<Vec<Property>> {
-        let doing = format!("/sbin/zfs get -Hp -r -t filesystem,volume all {root}");
-        let mut text = String::new();
-        let pools = self.machine.pools.iter().filter(|pool| pool.imported);
-        for (pool, dataset) in pools.flat_map(|pool| pool.datasets.iter().map(move |d| (pool, d))) {
-            let name = &dataset.name;
-            if !Path::new(name).starts_with(root) {
-                continue;
-            }
-            let below = |other: &&Dataset| Path::new(&other.name).starts_with(name);
-            let size = |tree: &String| self.machine.trees.get(tree).map_or(0, |tree| tree.used);
-            let trees = |one: &Dataset| -> u64 {
-                let snapshots = one.snapshots.iter().map(|taken| &taken.tree);
-                snapshots.chain([&one.tree]).map(size).sum()
-            };
-            let used: u64 = pool.datasets.iter().filter(below).map(trees).sum();
-            let mut fixed = vec![
-                ("type", dataset.local.get("type").cloned().unwrap_or("filesystem".to_owned())),
-                ("used", used.to_string()),
-                ("available", pool.free().to_string()),
-                ("referenced", size(&dataset.tree).to_string()),
-                ("mounted", if self.is_mounted(name) { "yes" } else { "no" }.to_owned()),
-            ];
-            fixed.extend(dataset.origin.clone().map(|origin| ("origin", origin)));
-            for (property, value) in fixed {
-                text.push_str(&format!("{name}\t{property}\t{value}\t-\n"));
-            }
-            for (property, value) in
-                dataset.local.iter().filter(|(property, _)| *property != "type")
-            {
-                text.push_str(&format!("{name}\t{property}\t{value}\tlocal\n"));
-            }
-        }
-        let text = self.answer("zfs", &doing, LIST_LIMIT, text)?;
-        zfs::parse_get(&text).map_err(|error| Error::new(Kind::Nonsense, doing, error.to_string()))
     }
 
     pub(crate) fn zfs_snapshot(&mut self, names: &[String]) -> Result<()> {
@@ -446,60 +373,6 @@ impl Inner {
             (clone.snapshots, clone.origin) = (moved, above);
         }
         self.transacted(name);
-        Ok(())
-    }
-
-    fn zfs_destroy(&mut self, name: &str) -> Result<()> {
-        let command = self.zfs(&format!("destroy -r {name}"))?;
-        let is_there = self.machine.open(name.split('@').next().unwrap_or_default()).is_some();
-        if !is_there || !self.machine.has(name) {
-            let what = if name.contains('@') {
-                "could not find any snapshots to destroy; check snapshot names.".to_owned()
-            } else {
-                format!("cannot open '{name}': dataset does not exist")
-            };
-            return command.fails(what);
-        }
-        let inside = |one: &str| match (name.split_once('@'), one.split_once('@')) {
-            (Some((top, own)), Some((of, other))) => own == other && renamed(of, top, "").is_some(),
-            _ => renamed(one, name, "").is_some(),
-        };
-        let pools = self.machine.pools.iter().filter(|pool| pool.imported);
-        let all: Vec<&Dataset> = pools.flat_map(|pool| &pool.datasets).collect();
-        let depends = |one: &&&Dataset| {
-            let origin = one.origin.as_deref();
-            origin.is_some_and(inside) && !inside(&one.name)
-        };
-        if let Some(clone) = all.iter().find(depends) {
-            let what = if name.contains('@') { "snapshot" } else { "filesystem" };
-            let first = format!("cannot destroy '{name}': {what} has dependent clones");
-            return command.fails(format!(
-                "{first}\nuse '-R' to destroy the following datasets:\n{}",
-                clone.name
-            ));
-        }
-        if let Some((_, own)) = name.split_once('@') {
-            let snapshots = all.iter().filter(|one| one.snapshots.iter().any(|s| s.name == own));
-            let names = snapshots.map(|one| format!("{}@{own}", one.name));
-            let names: Vec<String> = names.filter(|one| inside(one)).collect();
-            self.transaction("zfs destroy", name)?;
-            return names.iter().try_for_each(|one| command.told(self.forget_dataset(one)));
-        }
-        let mut doomed: Vec<String> =
-            all.iter().map(|one| one.name.clone()).filter(|one| inside(one)).collect();
-        doomed.reverse();
-        for one in doomed {
-            let mounts = &self.machine.mounts;
-            let at = mounts.iter().find(|m| m.mount.fstype == "zfs" && m.mount.source == one);
-            if let Some(at) = at.map(|mounted| mounted.mount.at.clone())
-                && self.unmount(&at).is_err()
-            {
-                let words = format!("cannot unmount '{}': pool or dataset is busy", at.display());
-                return command.fails(words);
-            }
-            self.transaction("zfs destroy", &one)?;
-            command.told(self.forget_dataset(&one))?;
-        }
         Ok(())
     }
 

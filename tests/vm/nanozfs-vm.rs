@@ -11,8 +11,6 @@ mod disk;
 mod drives;
 mod expect;
 mod figures;
-mod figures_operator;
-mod figures_upgrade;
 mod liar;
 mod maker;
 mod player;
@@ -62,12 +60,17 @@ enum Verdict {
     Skipped(String),
 }
 
+/// Asks for figures instead of stories: for all, or for those of one kind, `--figures-upgrade`.
+const FIGURES: &str = "--figures";
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        [root, executable, which, ..] if which.starts_with("--figures") => {
-            site(root, executable).and_then(|site| measure(&site, which)).map(|()| true)
+        [root, executable, which, ..] if which.starts_with(FIGURES) => {
+            let kind = which.trim_start_matches(FIGURES).trim_start_matches('-');
+            let measured = site(root, executable).and_then(|site| figures::measure(&site, kind));
+            measured.map(|()| true)
         }
         [root, executable] => all(root, executable, "all", ""),
         [root, executable, which] => all(root, executable, which, ""),
@@ -85,23 +88,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Measures one kind of figures, and prints them.
-type Measure = fn(&Site) -> Result<()>;
-
-/// The figures, all of them or those of one kind: `--figures-upgrade`.
-fn measure(site: &Site, which: &str) -> Result<()> {
-    let kinds: [(&str, Measure); 3] = [
-        ("--figures-boot", figures::all),
-        ("--figures-upgrade", figures_upgrade::all),
-        ("--figures-operator", figures_operator::all),
-    ];
-    if which != "--figures" && !kinds.iter().any(|(kind, _)| *kind == which) {
-        bail!("no figures are called {which}");
-    }
-    let mut meant = kinds.iter().filter(|(kind, _)| kind.starts_with(which));
-    meant.try_for_each(|(_, measure)| measure(site))
 }
 
 /// The images, made unless they are there.

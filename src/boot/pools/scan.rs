@@ -208,21 +208,7 @@ mod tests {
         let offsets = zfs_label::label_offsets(SMALLEST);
         let mut content = vec![0; SMALLEST as usize];
         for number in sound.iter().chain(damaged) {
-            let label = Label {
-                version: 5000,
-                state: PoolState::Spare,
-                txg: 0,
-                pool_name: None,
-                pool_guid: None,
-                hostid: None,
-                hostname: None,
-                guid: 7,
-                top_guid: None,
-                vdev_children: 0,
-                holes: Vec::new(),
-                features_for_read: Vec::new(),
-                tree: None,
-            };
+            let label = zfs_label::aside(PoolState::Spare, 7);
             let mut area = zfs_label::encode(&label, offsets[*number]).unwrap();
             if damaged.contains(number) {
                 area[200] ^= 1;

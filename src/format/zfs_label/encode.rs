@@ -23,6 +23,25 @@ pub fn encode(label: &Label, label_offset: u64) -> Result<Vec<u8>, ParseError> {
     Ok(phys)
 }
 
+/// The label of a spare or of a cache device, as `state` says, which names no pool.
+pub fn aside(state: PoolState, guid: u64) -> Label {
+    Label {
+        version: 5000,
+        state,
+        txg: 0,
+        pool_name: None,
+        pool_guid: None,
+        hostid: None,
+        hostname: None,
+        guid,
+        top_guid: None,
+        vdev_children: 0,
+        holes: Vec::new(),
+        features_for_read: Vec::new(),
+        tree: None,
+    }
+}
+
 /// Puts the right checksum at the end of an area of [`NVLIST_SIZE`] bytes; an area of another size
 /// is left as it is.
 pub fn seal(phys: &mut [u8], label_offset: u64) {

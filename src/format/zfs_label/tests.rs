@@ -218,19 +218,7 @@ fn freebsd_13_2_and_15_1_nvlists_are_packed_again_byte_by_byte() {
 
 #[test]
 fn spares_have_a_guid_and_no_pool() {
-    let spare = Label {
-        state: PoolState::Spare,
-        txg: 0,
-        pool_name: None,
-        pool_guid: None,
-        hostid: None,
-        hostname: None,
-        top_guid: None,
-        vdev_children: 0,
-        features_for_read: vec![],
-        tree: None,
-        ..recorded("13.2", "zdb-l-da0")
-    };
+    let spare = aside(PoolState::Spare, 7);
     let parsed = parse(&encode(&spare, 0).unwrap(), 0).unwrap().unwrap();
     assert_eq!(parsed, spare);
     assert!(!parsed.is_member());

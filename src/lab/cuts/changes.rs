@@ -2,7 +2,13 @@
 //! either of two ends: what a restart would show if nothing had been typed, or what it would show
 //! without the cut. Where files are only on their way, typing the same again leads to the latter.
 
-use super::*;
+use std::io;
+
+use super::scene::{Scene, Usual, in_table, lost};
+use super::{ERRNOS, Report};
+use crate::lab::play::{End, run};
+use crate::lab::state::State;
+use crate::lab::{Cut, Lab, Plan};
 
 /// Every cut and every error in one run.
 pub(super) fn explore(scene: &Scene<'_>, report: &mut Report) -> io::Result<()> {

@@ -5,8 +5,15 @@
 //! there still, the machine boots, and the same command comes to an end. After an error the same
 //! command once more leads to where it would have led without the error.
 
-use super::*;
+use std::io;
+
+use super::scene::{Scene, in_table};
+use super::{ERRNOS, Report};
 use crate::host::Host;
+use crate::lab::play::{End, boot_command, run};
+use crate::lab::state::State;
+use crate::lab::{Cut, Lab, Plan};
+use crate::report::Exit;
 
 /// The dataset whose history it is.
 const CFG: &str = "tank/nano/cfg";

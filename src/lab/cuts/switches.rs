@@ -10,9 +10,13 @@
 //! what was to be pruned.
 
 use std::collections::BTreeSet;
+use std::io;
 
-use super::*;
+use super::Report;
+use super::scene::{STOPPED, Scene, after_two, fresh, in_table, row};
 use crate::host::Host;
+use crate::lab::play::{End, boot_command, run, settle_command};
+use crate::lab::{Cut, Lab, Plan};
 use crate::upgrade::journal::{Journal, PROPERTY};
 
 /// More boots than any way to an end takes.

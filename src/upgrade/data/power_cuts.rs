@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use super::tests::{prune, put_back, restore, snapshot};
 use super::{Goal, State, Step, list, members, stayed};
 use crate::host::{Host, Kind, Result};
 use crate::lab::play;
@@ -45,22 +46,6 @@ file tank/nano/var /db/app/data "of the trial"
 file tank/nano/var/mail /box "newest mail"
 snapshot tank/nano/var@daily-3
 "#;
-
-fn snapshot(id: &str) -> Goal {
-    Goal::Snapshot { id: id.to_owned() }
-}
-
-fn restore(id: &str, aside: &str) -> Goal {
-    Goal::Restore { id: id.to_owned(), aside: aside.to_owned() }
-}
-
-fn put_back(id: &str, aside: &str) -> Goal {
-    Goal::PutBack { id: id.to_owned(), aside: aside.to_owned() }
-}
-
-fn prune(id: &str) -> Goal {
-    Goal::Prune { id: id.to_owned(), needed: Vec::new() }
-}
 
 /// Reaches the goal as a boot does: once the data are in place, it promotes them.
 fn run(host: &dyn Host, root: &str, goal: &Goal) -> Result<()> {

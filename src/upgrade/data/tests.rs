@@ -9,19 +9,19 @@ use crate::format::zfs::{Property, Snapshot, Source};
 
 const ROOT: &str = "tank/nano";
 
-fn snapshot(id: &str) -> Goal {
+pub(super) fn snapshot(id: &str) -> Goal {
     Goal::Snapshot { id: id.to_owned() }
 }
 
-fn restore(id: &str, aside: &str) -> Goal {
+pub(super) fn restore(id: &str, aside: &str) -> Goal {
     Goal::Restore { id: id.to_owned(), aside: aside.to_owned() }
 }
 
-fn put_back(id: &str, aside: &str) -> Goal {
+pub(super) fn put_back(id: &str, aside: &str) -> Goal {
     Goal::PutBack { id: id.to_owned(), aside: aside.to_owned() }
 }
 
-fn prune(id: &str) -> Goal {
+pub(super) fn prune(id: &str) -> Goal {
     Goal::Prune { id: id.to_owned(), needed: Vec::new() }
 }
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 #
 # Functions of the guest that is measured, which is in single-user mode: / is read-only, and
-# nothing else is mounted, as rc(8) finds it. See figures.rs.
+# nothing else is mounted, as rc(8) finds it. See boot.rs.
 
 forks()
 {
@@ -128,7 +128,8 @@ boot_round()
 	undo
 }
 
-# import_round SET COUNT CACHE: all pools, in three ways.
+# import_round SET COUNT CACHE: all pools, in three ways; and zpool(8) as it looks for them and has the
+# kernel try each, but imports none.
 import_round()
 {
 	measure "import-$1-nanozfs" nanozfs pools -v
@@ -146,6 +147,8 @@ import_round()
 	measure "import-$1-cache" zpool import -c "$3" -a -N -o cachefile=none
 	imported "$2"
 	undo
+	measure "import-$1-look" zpool import
+	imported 0
 }
 
 # memory: a boot of nanozfs alone, looked at until it ends. time(1) counts zpool(8) and zfs(8), too.

@@ -1,21 +1,21 @@
-//! The figures: what nanozfs costs, each against something else in the same guest.
+//! The figures of a boot: what nanozfs costs in it, and what an import takes.
 //!
 //! One guest in single-user mode for all that is compared, then boots of the same image with nothing
-//! attached. What is printed are the tables of `RESULTS.md`. The time that a busy host takes away
+//! attached. The time that a busy host takes away
 //! from QEMU counts as the guest's: ratios are medians of the ratios of each pair, whose two halves
 //! were measured right after each other.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nanozfs::lab::Thing;
 use nanozfs::lab::statement::Where;
-use nanozfs::lab::{Thing, story};
 
-use super::drives::drive_of;
-use super::maker;
-use super::player::{Player, Site};
+use super::{Figures, Series, add_disks, build, strangers};
+use crate::drives::drive_of;
+use crate::maker;
+use crate::player::Player;
 
 /// The machine: the common appliance, two more pools, and disks of somebody else's.
 const MACHINE: &str = "\
@@ -28,7 +28,7 @@ const OTHERS: u32 = 6;
 /// Disks of somebody else's, the next ones.
 const STRANGERS: u32 = 20;
 /// Functions of the guest.
-const FUNCTIONS: &str = include_str!("figures.sh");
+const FUNCTIONS: &str = include_str!("boot.sh");
 /// Pairs; one more before them is not counted.
 const PAIRS: usize = 9;
 /// Boots with nothing attached, for each time to wait.
@@ -63,26 +63,29 @@ type Field = fn(&Row) -> f64;
 
 /// All of them.
 #[derive(Debug, Default)]
-struct Rows(Vec<Row>);
+pub(super) struct Boot(Vec<Row>);
 
-/// Measures, and prints the table.
-pub(crate) fn all(site: &Site) -> Result<()> {
-    let mut player = Player::new(site, "figures")?;
-    let mut rows = Rows::default();
-    let measured = measure(&mut player, &mut rows);
-    let release = &site.world.release;
-    let raw: String = rows.0.iter().map(|row| format!("{row:?}\n")).collect();
-    fs::write(site.work.join(format!("figures-{release}.raw")), raw)?;
-    measured?;
-    player.finish();
-    let how = if site.kvm { "KVM" } else { "TCG" };
-    let text = format!("FreeBSD {release}, QEMU with {how}\n\n{}", rows.table());
-    fs::write(site.work.join(format!("figures-{release}.md")), &text)?;
-    println!("{text}");
-    Ok(())
+impl Figures for Boot {
+    const NAME: &'static str = "boot";
+
+    fn measure(&mut self, player: &mut Player<'_>) -> Result<()> {
+        measure(player, self)
+    }
+
+    fn raw(&self) -> String {
+        self.0.iter().map(|row| format!("{row:?}\n")).collect()
+    }
+
+    fn table(&self) -> String {
+        let mut text = String::new();
+        self.early_boot(&mut text);
+        self.imports(&mut text);
+        self.moments(&mut text);
+        text
+    }
 }
 
-fn measure(player: &mut Player<'_>, rows: &mut Rows) -> Result<()> {
+fn measure(player: &mut Player<'_>, rows: &mut Boot) -> Result<()> {
     machine(player)?;
     for disk in &mut player.disks {
         disk.attached = disk.device.starts_with("ada");
@@ -122,19 +125,8 @@ fn measure(player: &mut Player<'_>, rows: &mut Rows) -> Result<()> {
 fn machine(player: &mut Player<'_>) -> Result<()> {
     // Part of what a machine is kept under for the next time.
     let _ = write!(player.built, "{OTHERS} and {STRANGERS} disks");
-    for number in 1..=OTHERS + STRANGERS {
-        player.add_disk(
-            &format!("da{number}"),
-            &format!("MORE-{number:02}"),
-            256 << 20,
-            Duration::ZERO,
-        )?;
-    }
-    let strangers = (OTHERS + 1..=OTHERS + STRANGERS).map(|n| format!("partition da{n} data{n}"));
-    let text = MACHINE.to_owned() + &strangers.collect::<Vec<_>>().join("\n");
-    for (_, statement) in story::parse(&text).map_err(anyhow::Error::msg)? {
-        player.perform(&statement)?;
-    }
+    add_disks(player, OTHERS + STRANGERS)?;
+    build(player, &(MACHINE.to_owned() + &strangers(OTHERS + 1..=OTHERS + STRANGERS)))?;
     let here = |name: &str| format!("/etc/rc.d/{name}");
     for (name, order) in MARKS {
         let text = format!("#!/bin/sh\n# PROVIDE: {name}\n{order}\necho '@@{name}@@'\n");
@@ -154,7 +146,7 @@ fn machine(player: &mut Player<'_>) -> Result<()> {
 }
 
 /// Runs functions in the guest; what they measured counts, but for round 0.
-fn ask(player: &Player<'_>, rows: &mut Rows, line: &str, round: usize) -> Result<()> {
+fn ask(player: &Player<'_>, rows: &mut Boot, line: &str, round: usize) -> Result<()> {
     let ran = player.sh_for(&format!("{FUNCTIONS}\n{line}"), ROUND)?;
     println!("{line}\n{}", ran.output);
     if ran.output.contains("@@wrong") {
@@ -185,7 +177,7 @@ fn ask(player: &Player<'_>, rows: &mut Rows, line: &str, round: usize) -> Result
     Ok(())
 }
 
-fn imports(player: &Player<'_>, rows: &mut Rows, set: &str, count: u32) -> Result<()> {
+fn imports(player: &Player<'_>, rows: &mut Boot, set: &str, count: u32) -> Result<()> {
     for round in 0..=PAIRS {
         ask(player, rows, &format!("import_round {set} {count} /mnt/cache{count}"), round)?;
     }
@@ -207,7 +199,7 @@ fn plug(player: &mut Player<'_>, numbers: std::ops::RangeInclusive<u32>) -> Resu
 }
 
 /// nanozfs waits for the last disk of a pool, and it is plugged in: how long until it imports.
-fn last_disk(player: &mut Player<'_>, rows: &mut Rows, round: usize) -> Result<()> {
+fn last_disk(player: &mut Player<'_>, rows: &mut Boot, round: usize) -> Result<()> {
     let drive = drive_of(player.disk("da3")?, "");
     player.guest.as_mut().context("it has no power")?.pull("da3")?;
     player.sh_for("while [ -c /dev/da3 ]; do sleep 1; done; sleep 2", ROUND)?;
@@ -236,7 +228,7 @@ fn last_disk(player: &mut Player<'_>, rows: &mut Rows, round: usize) -> Result<(
 }
 
 /// A boot without any disk of the pool: how long rc(8) is with nanozfs.
-fn nothing_attached(player: &mut Player<'_>, rows: &mut Rows, wait: u64) -> Result<()> {
+fn nothing_attached(player: &mut Player<'_>, rows: &mut Boot, wait: u64) -> Result<()> {
     player.kenv.push(("nanozfs.wait".to_owned(), wait.to_string()));
     player.start("boot")?;
     let guest = player.guest.take().context("it has no power")?;
@@ -250,7 +242,7 @@ fn nothing_attached(player: &mut Player<'_>, rows: &mut Rows, wait: u64) -> Resu
     Ok(())
 }
 
-impl Rows {
+impl Boot {
     fn push(&mut self, name: &str, wall: f64) {
         let name = name.to_owned();
         self.0.push(Row { name, wall, ..Row::default() });
@@ -261,14 +253,9 @@ impl Rows {
         Series(self.0.iter().filter(|row| row.name == name).map(field).collect())
     }
 
-    fn largest(&self, name: &str, field: Field) -> f64 {
-        let all = self.0.iter().filter(|row| row.name == name).map(field);
-        all.fold(f64::NAN, f64::max)
-    }
-
-    /// Everything, as tables in Markdown.
-    fn table(&self) -> String {
-        let mut text = String::from(
+    /// What nanozfs takes in a boot, against the stock scripts.
+    fn early_boot(&self, text: &mut String) {
+        text.push_str(
             "| early boot, without the import itself | nanozfs | stock scripts | ratio |\n\
              |---|---|---|---|\n",
         );
@@ -289,10 +276,14 @@ impl Rows {
             let etc = of("nanozfs-diskless").with(&own, |all, own| all - own);
             let both = of("stock-diskless").with(&own, |all, own| all - own);
             let stock = stock.with(&both, |one, other| one + other);
-            line(&mut text, what, &nanozfs, &stock);
+            line(text, what, &nanozfs, &stock);
             let nanozfs = nanozfs.with(&etc, |one, other| one + other);
-            line(&mut text, &format!("{what}, with memory /etc"), &nanozfs, &stock);
+            line(text, &format!("{what}, with memory /etc"), &nanozfs, &stock);
         }
+    }
+
+    /// The ways to import the same pools, and how much of it is the kernel's alone.
+    fn imports(&self, text: &mut String) {
         text.push_str(
             "\n| import, wall s | nanozfs, until imported | nanozfs pools | zpool import -a -N | \
              cache file | against scan | against cache |\n|---|---|---|---|---|---|---|\n",
@@ -318,10 +309,31 @@ impl Rows {
                 ours.with(&cache, |one, other| one / other).median()
             );
         }
+        text.push_str(
+            "\n| import, wall s | `zpool import`, which imports none | left of `zpool import -a -N` | \
+             share |\n|---|---|---|---|\n",
+        );
+        for (set, what) in sets {
+            let of = |way: &str| self.series(&format!("import-{set}-{way}"), |row| row.wall);
+            let (look, scan) = (of("look"), of("scan"));
+            // Whoever asks the kernel to import these pools waits for that.
+            let left = scan.with(&look, |scan, look| scan - look);
+            let _ = writeln!(
+                text,
+                "| {what} | {:.2} | {:.2} | {:.2} |",
+                look.median(),
+                left.median(),
+                left.with(&scan, |left, scan| left / scan).median()
+            );
+        }
+    }
+
+    /// Single moments, and the memory.
+    fn moments(&self, text: &mut String) {
         text.push_str("\n| | median | largest |\n|---|---|---|\n");
         let mut single = |name: &str, what: &str| {
-            let median = self.series(name, |row| row.wall).median();
-            let most = self.largest(name, |row| row.wall);
+            let all = self.series(name, |row| row.wall);
+            let (median, most) = (all.median(), all.largest());
             let _ = writeln!(text, "| {what} | {median:.2} s | {most:.2} s |");
         };
         single("last-disk-seen", "from the kernel's word of the last disk to the import");
@@ -333,9 +345,8 @@ impl Rows {
         let _ = writeln!(
             text,
             "\nPeak memory of the executable in a boot: {} kB.",
-            self.largest("memory", |row| row.kilobytes)
+            self.series("memory", |row| row.kilobytes).largest()
         );
-        text
     }
 }
 
@@ -343,45 +354,4 @@ fn line(text: &mut String, what: &str, nanozfs: &Series, stock: &Series) {
     let ratio = nanozfs.with(stock, |one, other| one / other).median();
     let (nanozfs, stock) = (nanozfs.median(), stock.median());
     let _ = writeln!(text, "| {what} | {nanozfs:.2} | {stock:.2} | {ratio:.2} |");
-}
-
-/// A number per pair.
-#[derive(Clone, Debug)]
-pub(crate) struct Series(pub(crate) Vec<f64>);
-
-impl Series {
-    /// The two, pair by pair.
-    pub(crate) fn with(&self, other: &Series, of: fn(f64, f64) -> f64) -> Series {
-        Series(self.0.iter().zip(&other.0).map(|(one, other)| of(*one, *other)).collect())
-    }
-
-    pub(crate) fn median(&self) -> f64 {
-        let mut all = self.0.clone();
-        all.sort_by(f64::total_cmp);
-        let at = |index: usize| all.get(index).copied().unwrap_or(f64::NAN);
-        match all.len() {
-            0 => f64::NAN,
-            count if count % 2 == 1 => at(count / 2),
-            count => f64::midpoint(at(count / 2 - 1), at(count / 2)),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_of_an_even_number_lies_between_two() {
-        let series = Series(vec![4.0, 1.0, 3.0, 2.0]);
-        assert_eq!(series.median(), 2.5);
-        assert_eq!(Series(vec![3.0, 9.0, 1.0]).median(), 3.0);
-        assert!(Series(Vec::new()).median().is_nan());
-    }
-
-    #[test]
-    fn a_ratio_is_that_of_each_pair() {
-        let (one, other) = (Series(vec![1.0, 10.0, 3.0]), Series(vec![2.0, 40.0, 6.0]));
-        assert_eq!(one.with(&other, |one, other| one / other).median(), 0.5);
-    }
 }
