@@ -2,9 +2,12 @@
 //! are the tables of `RESULTS.md`.
 
 mod boot;
+mod import;
 mod operator;
+mod rows;
 mod upgrade;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
@@ -34,8 +37,9 @@ type Measure = fn(&Site) -> Result<()>;
 /// Measures the figures of this name, or all where it is empty, keeps every measurement below the
 /// harness's directory, and prints the tables.
 pub(crate) fn measure(site: &Site, name: &str) -> Result<()> {
-    let kinds: [(&str, Measure); 3] = [
+    let kinds: [(&str, Measure); 4] = [
         (boot::Boot::NAME, all::<boot::Boot>),
+        (import::Import::NAME, all::<import::Import>),
         (upgrade::Upgrade::NAME, all::<upgrade::Upgrade>),
         (operator::Operator::NAME, all::<operator::Operator>),
     ];
@@ -82,6 +86,14 @@ fn add_disks(player: &mut Player<'_>, count: u32) -> Result<()> {
 /// Statements that put somebody else's partition on each of these disks.
 fn strangers(numbers: std::ops::RangeInclusive<u32>) -> String {
     numbers.map(|number| format!("partition da{number} data{number}\n")).collect()
+}
+
+/// The head of a table of single moments.
+const MOMENTS: &str = "\n| | median | largest |\n|---|---|---|\n";
+
+/// A line of it, in seconds.
+fn moment(text: &mut String, what: &str, all: &Series) {
+    let _ = writeln!(text, "| {what} | {:.2} s | {:.2} s |", all.median(), all.largest());
 }
 
 /// Numbers by name, in the order in which they were measured.
