@@ -5,6 +5,10 @@ use std::time::Duration;
 use crate::host::Host;
 use crate::report::{Console, Exit};
 
+/// How long after a trial's limit its guard acts. At the limit `settle` gives the trial up by itself
+/// and writes down why; the guard is for a machine on which it cannot. Two restarts at once would end
+/// rc.shutdown(8) before the services have stopped.
+pub const GRACE: Duration = Duration::from_secs(30);
 /// From asking for a restart until it has happened.
 const SHUTDOWN: Duration = Duration::from_secs(180);
 

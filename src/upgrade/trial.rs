@@ -4,6 +4,7 @@
 //! [`machine`](super::machine) decides, [`work`](super::work) takes its steps. Each is finished on the
 //! drive or the pool before the next one begins.
 
+use super::guard;
 use super::journal::{Journal, Switch};
 use super::machine::{self, Decision, Facts, Marks, Step, Verdict};
 use super::select::{self, Selection};
@@ -100,7 +101,7 @@ pub fn begin(boot: &mut Boot<'_, '_>, drive: Option<&OsDrive>) -> Option<Started
 
 /// Has the machine restart when the trial is not kept in time, whatever hangs by then.
 fn guard(boot: &mut Boot<'_, '_>) {
-    let deadline = boot.config.trial_limit;
+    let deadline = boot.config.trial_limit + guard::GRACE;
     if boot.act
         && !boot.host.services().is_guarded()
         && let Err(error) = boot.host.services().guard(deadline)

@@ -73,6 +73,8 @@ pub(crate) struct Player<'a> {
     pub(crate) script: Script,
     pub(crate) built: String,
     pub(crate) booted: bool,
+    /// In the last boot, from the kernel's mounting the root until nanozfs was through.
+    pub(crate) span: Option<Duration>,
     pub(crate) number: usize,
     pub(crate) labels: BTreeMap<PathBuf, Vec<u8>>,
     pub(crate) guest: Option<Guest>,
@@ -103,6 +105,7 @@ pub(crate) fn play(site: &Site, story: &Play) -> Result<Played> {
             }
             Line::Statement(statement) => player.perform(statement),
             Line::RandomCuts(count) => player.random_cuts(*count),
+            Line::DoAsTold => player.do_as_told(),
             Line::Release(version, change) => player.make_release(version, change),
             Line::StartUntil(word) => player.start_until(word),
             Line::LyingFlash(device) => player.lying_flash(device),
@@ -152,6 +155,7 @@ impl<'a> Player<'a> {
             script: Script::default(),
             built: String::new(),
             booted: false,
+            span: None,
             number: 0,
             labels: BTreeMap::new(),
             guest: None,

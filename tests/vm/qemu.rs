@@ -268,6 +268,7 @@ pub(crate) struct Guest {
     pub(crate) console: Line,
     pub(crate) commands: Line,
     monitor: BufReader<UnixStream>,
+    log: PathBuf,
 }
 
 impl Guest {
@@ -321,13 +322,23 @@ impl Guest {
             std::fs::read_to_string(&errors).unwrap_or_default().trim().to_owned()
         })?;
         let child = child.0.take().context("QEMU is gone")?;
-        let mut guest = Guest { child, console, commands, monitor };
+        let mut guest = Guest { child, console, commands, monitor, log: log.to_owned() };
         guest.monitor.get_ref().set_read_timeout(Some(SOCKETS))?;
         let mut greeting = String::new();
         guest.monitor.read_line(&mut greeting)?;
         guest.ask("qmp_capabilities", json!({}))?;
         guest.ask("cont", json!({}))?;
         Ok(guest)
+    }
+
+    /// Keeps what the processor is at, three times, beside the console of a guest that stands still.
+    pub(crate) fn write_state(&mut self) -> Result<()> {
+        let mut text = String::new();
+        for line in ["info registers", "info registers", "info registers", "info pic"] {
+            let told = self.ask("human-monitor-command", json!({"command-line": line}))?;
+            text += &format!("{line}\n{}\n", told.as_str().unwrap_or_default());
+        }
+        Ok(std::fs::write(self.log.with_extension("state"), text)?)
     }
 
     /// One command of QEMU's monitor.

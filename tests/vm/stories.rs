@@ -14,6 +14,8 @@ pub(crate) enum Line {
     Statement(Statement),
     /// `vm random-cuts 10`: the power goes at random moments of so many boots.
     RandomCuts(u32),
+    /// `vm do-as-told`: after a boot that left the pools alone, what it asks for, and another boot.
+    DoAsTold,
     /// `vm release 2.2 CHANGE...`: `/var/tmp/gate-2.2.nzr`, made of the running slot, which the line
     /// of sh(1) has changed.
     Release(String, String),
@@ -66,6 +68,7 @@ fn parse(text: &str) -> Result<Vec<(usize, Line)>> {
     for (number, line) in text.lines().enumerate() {
         let own = match line.split_whitespace().collect::<Vec<_>>().as_slice() {
             ["vm", "random-cuts", count] => Some(Line::RandomCuts(count.parse()?)),
+            ["vm", "do-as-told"] => Some(Line::DoAsTold),
             ["vm", "release", version, ..] => {
                 let change = line.split_once(version).map_or("", |(_, change)| change.trim());
                 Some(Line::Release((*version).to_owned(), change.to_owned()))

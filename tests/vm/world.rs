@@ -412,9 +412,11 @@ fn copy_trimmed(root: &Path, stage: &Path) -> Result<()> {
     Ok(())
 }
 
+/// With FreeBSD's own remedy for the serial port of QEMU, whose interrupt after a byte was sent can be
+/// lost: then no program can write to the console any more, and rc(8) waits for ever.
 fn loader_conf() -> String {
     let mut text = String::from(
-        "console=\"comconsole\"\nautoboot_delay=\"1\"\nbeastie_disable=\"YES\"\n\
+        "hw.broken_txfifo=\"1\"\nconsole=\"comconsole\"\nautoboot_delay=\"1\"\nbeastie_disable=\"YES\"\n\
          loader_color=\"NO\"\nzfs_load=\"YES\"\nkern.geom.debugflags=\"0\"\n",
     );
     text.push_str(&qemu::wiring());
