@@ -24,7 +24,7 @@ fn runs(text: &str) -> Vec<String> {
         } else if event || line.starts_with('[') {
             event = !line.ends_with(']');
             run.clear();
-        } else if line.starts_with("# ") || line.is_empty() {
+        } else if line.starts_with("# ") {
             run.clear();
         } else {
             run.push_str(line);
@@ -48,7 +48,7 @@ fn messages(run: &str) -> Vec<String> {
         let next = words.iter().skip(1).copied().chain([""]);
         let words: Vec<String> =
             words.iter().zip(next).map(|(word, next)| plain(word, next)).collect();
-        let words = words.join(" ").replace(PERSON.0, PERSON.1);
+        let words = words.join(" ");
         let begins = [
             "missing:",
             "not changed:",
@@ -69,7 +69,7 @@ fn messages(run: &str) -> Vec<String> {
             _ => all.push(words),
         }
     }
-    all
+    all.into_iter().map(|message| message.replace(PERSON.0, PERSON.1)).collect()
 }
 
 /// A word without what differs from machine to machine; `next` follows it.
@@ -90,11 +90,7 @@ fn plain(word: &str, next: &str) -> String {
     if core.parse::<f64>().is_ok() && (core.contains('.') || matches!(unit, "MB" | "GB" | "s")) {
         return word.replace(core, "N");
     }
-    match word.as_str() {
-        "MB" | "GB" => "SIZE".to_owned(),
-        "MB," | "GB," => "SIZE,".to_owned(),
-        _ => word,
-    }
+    if matches!(core, "MB" | "GB") { word.replace(core, "SIZE") } else { word }
 }
 
 /// A word with its times, `20261121T101500Z` or `2026-11-21T10:15:00Z`, made equal.
@@ -165,6 +161,11 @@ mod tests {
                 "tank: ONLINE, 768 MB, of which 1.2 GB are free",
                 "tank: ONLINE, 0.7 GB, of which 3 MB are free",
             ),
+            (
+                "1. ada0 (serial OS-1), 2 GB: the OS drive",
+                "1. ada0 (serial OS-1), 518 MB: the OS drive",
+            ),
+            ("stays, confirmed by\n         anna (192.0.2.7)", "stays, confirmed by root"),
             ("at its end after 6 s.", "at its end after 25 s."),
         ];
         for (lab, guest) in table {
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_run_ends_with_its_exit() {
-        let text = "title\n-----\n\n[power on: / is\nx]\nnanozfs: one\n[exit 0]\n\n# nanozfs boot\nnanozfs: two\n[exit 5]\n";
-        assert_eq!(runs(text), ["nanozfs: one\n", "nanozfs: two\n"]);
+        let text = "title\n-----\n\n[power on: / is\nx]\nnanozfs: one\n[exit 0]\n\nThen.\n\n# nanozfs boot\nnanozfs: two\n\nusage\n[exit 5]\n";
+        assert_eq!(runs(text), ["nanozfs: one\n", "nanozfs: two\n\nusage\n"]);
     }
 }
