@@ -136,7 +136,12 @@ pub(crate) fn run(lab: &Lab, words: &[String], under_rc: bool, plan: Plan) -> (E
         inner.machine.rc_is_busy = *words == boot_command();
     }
     drop(inner);
-    (end, String::from_utf8_lossy(&out).into_owned())
+    (end, as_on_freebsd(&String::from_utf8_lossy(&out)))
+}
+
+/// The output with errors named as FreeBSD's strerror(3) does, whatever system plays.
+fn as_on_freebsd(output: &str) -> String {
+    output.replace("Device or resource busy", "Device busy")
 }
 
 /// The command that rc gives at boot.
