@@ -2,9 +2,9 @@
 //!
 //! For each run of nanozfs in a story the machine is taken as it is before the run, the power is
 //! cut before the first effect, before the second, and so on, each time with unsynced writes lost,
-//! kept and torn where there are any, and the machine is booted again. Then it must be as it would be without the cut.
-//! After two boots in a row that were cut off the machine leaves its pools alone, and must: then it is
-//! told to forget them, and booted once more.
+//! kept and torn where there are any, and the machine is booted again. Then it must be as it would be
+//! without the cut. After two boots in a row that were cut off the machine leaves its pools alone, and
+//! must: then it is told to forget them, and booted once more.
 
 mod changes;
 mod history;

@@ -412,8 +412,9 @@ fn copy_trimmed(root: &Path, stage: &Path) -> Result<()> {
     Ok(())
 }
 
-/// With FreeBSD's own remedy for the serial port of QEMU, whose interrupt after a byte was sent can be
-/// lost: then no program can write to the console any more, and rc(8) waits for ever.
+/// With FreeBSD's own remedy for the serial port of QEMU, which waits for no interrupt after it has
+/// sent something. One guest of many hundreds stood still after the kernel's last line and before
+/// rc(8)'s first, as if that interrupt had been lost; it did not happen again.
 fn loader_conf() -> String {
     let mut text = String::from(
         "hw.broken_txfifo=\"1\"\nconsole=\"comconsole\"\nautoboot_delay=\"1\"\nbeastie_disable=\"YES\"\n\
