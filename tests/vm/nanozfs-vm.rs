@@ -1,10 +1,11 @@
 //! nanozfs-vm: plays the stories on a real FreeBSD in QEMU. See `make vmtest`.
 //!
 //!     nanozfs-vm ROOT EXECUTABLE [STORY [JOBS]]
-//!     nanozfs-vm ROOT EXECUTABLE --figures
+//!     nanozfs-vm ROOT EXECUTABLE --figures[-KIND]
 //!
 //! ROOT is the root of a FreeBSD system with kernel and loader, EXECUTABLE the static executable
-//! for it. Everything it makes is below `target/vm`.
+//! for it. Everything it makes is below `target/vm`, or where `VM_WORK` says; the machines of
+//! stories are removed, unless `KEEP` is set.
 
 mod compare;
 mod disk;

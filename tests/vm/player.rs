@@ -169,7 +169,7 @@ impl<'a> Player<'a> {
     /// The machine is thrown away, unless KEEP is set.
     pub(crate) fn finish(mut self) -> Played {
         self.guest = None;
-        if std::env::var_os("KEEP").is_none() {
+        if std::env::var_os("KEEP").is_none_or(|word| word.is_empty()) {
             let _ = fs::remove_dir_all(&self.directory);
         }
         self.played

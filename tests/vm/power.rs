@@ -214,8 +214,8 @@ impl Player<'_> {
     pub(crate) fn seed(&self) -> Result<u64> {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos();
         let seed = match std::env::var("SEED") {
-            Ok(word) => word.parse().context("SEED")?,
-            Err(_) => (now & 0xffff_ffff) as u64,
+            Ok(word) if !word.is_empty() => word.parse().context("SEED")?,
+            _ => (now & 0xffff_ffff) as u64,
         };
         println!("{}: SEED={seed}", self.name);
         Ok(seed)
