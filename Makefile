@@ -47,23 +47,23 @@ bench:
 # that is there stays) and the manual pages. A NanoBSD world whose /etc was put below /conf already
 # gets them there too, because that is what a machine will see.
 install:
-	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(LIBEXECDIR)
-	install -m 555 $(EXECUTABLE) $(DESTDIR)$(SBINDIR)/nanozfs
+	install -d "$(DESTDIR)$(SBINDIR)" "$(DESTDIR)$(LIBEXECDIR)"
+	install -m 555 "$(EXECUTABLE)" "$(DESTDIR)$(SBINDIR)/nanozfs"
 	for helper in $(HELPERS); do \
-		ln -f $(DESTDIR)$(SBINDIR)/nanozfs $(DESTDIR)$(LIBEXECDIR)/$$helper || exit 1; \
+		ln -f "$(DESTDIR)$(SBINDIR)/nanozfs" "$(DESTDIR)$(LIBEXECDIR)/$$helper" || exit 1; \
 	done
-	for etc in $(DESTDIR)/etc $(DESTDIR)/conf/base/etc; do \
-		[ $$etc = $(DESTDIR)/etc ] || [ -d $$etc ] || continue; \
-		install -d $$etc/rc.d $$etc/rc.conf.d && \
-		install -m 555 rc.d/nanozfs rc.d/nanozfs_settle $$etc/rc.d && \
-		install -m 644 overlay/etc/rc.conf.d/gptboot $$etc/rc.conf.d && \
-		{ [ -f $$etc/nanozfs.conf ] || \
-		install -m 644 overlay/etc/nanozfs.conf $$etc/nanozfs.conf; } || exit 1; \
+	for etc in "$(DESTDIR)/etc" "$(DESTDIR)/conf/base/etc"; do \
+		[ "$$etc" = "$(DESTDIR)/etc" ] || [ -d "$$etc" ] || continue; \
+		install -d "$$etc/rc.d" "$$etc/rc.conf.d" && \
+		install -m 555 rc.d/nanozfs rc.d/nanozfs_settle "$$etc/rc.d" && \
+		install -m 644 overlay/etc/rc.conf.d/gptboot "$$etc/rc.conf.d" && \
+		{ [ -f "$$etc/nanozfs.conf" ] || \
+		install -m 644 overlay/etc/nanozfs.conf "$$etc/nanozfs.conf"; } || exit 1; \
 	done
 	for page in nanozfs.8 nanozfs.conf.5 nanozfs-layout.7; do \
 		section=$${page##*.}; \
-		install -d $(DESTDIR)$(MANDIR)/man$$section && \
-		install -m 444 man/$$page $(DESTDIR)$(MANDIR)/man$$section/$$page || exit 1; \
+		install -d "$(DESTDIR)$(MANDIR)/man$$section" && \
+		install -m 444 man/$$page "$(DESTDIR)$(MANDIR)/man$$section/$$page" || exit 1; \
 	done
 
 clean:

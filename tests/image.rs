@@ -21,7 +21,7 @@ fn write(path: &Path, text: &str) {
 /// A world after NanoBSD's own set-up: /etc and /var hard-linked below /conf, and the command that
 /// mounts the configuration slice.
 fn nanobsd_world() -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::Builder::new().prefix("a world.").tempdir().unwrap();
     let world = dir.path();
     let fstab = "/dev/ada0s1a / ufs ro 1 1\n/dev/ada0s3 /cfg ufs rw,noauto 2 2\n";
     write(&world.join("conf/base/etc/fstab"), fstab);
@@ -135,7 +135,7 @@ fn installing_makes_a_link_for_each_helper_and_keeps_a_configuration() {
     write(&world.join("etc/nanozfs.conf"), "pools=\"tank\"\n");
     let status = Command::new("make")
         .current_dir(TOP)
-        .args(["--silent", "install"])
+        .args(["-s", "install"])
         .arg(format!("DESTDIR={}", world.display()))
         .arg(format!("EXECUTABLE={}", executable.display()))
         .status()
