@@ -345,7 +345,9 @@ fn release(root: &Path) -> Result<String> {
 /// tree itself, if root unpacked it; otherwise everything is root's.
 fn owners(root: &Path) -> Result<Attributes> {
     let mut all = Attributes::new();
-    let Ok(metalog) = fs::read_to_string(root.join("METALOG")) else { return Ok(all) };
+    let Ok(metalog) = fs::read_to_string(root.join("METALOG")) else {
+        return if fs::metadata(root)?.uid() == 0 { owners_as_unpacked(root) } else { Ok(all) };
+    };
     let users = numbers(&root.join("etc/master.passwd"))?;
     let groups = numbers(&root.join("etc/group"))?;
     for line in metalog.lines().filter(|line| line.starts_with('.')) {
@@ -363,6 +365,22 @@ fn owners(root: &Path) -> Result<Attributes> {
         if let Some(mode) = mode {
             all.insert(PathBuf::from(path), (uid, gid, mode));
         }
+    }
+    Ok(all)
+}
+
+fn owners_as_unpacked(root: &Path) -> Result<Attributes> {
+    let mut all = Attributes::new();
+    let mut open = vec![PathBuf::new()];
+    while let Some(path) = open.pop() {
+        let real = root.join(&path);
+        let about = fs::symlink_metadata(&real).with_context(|| real.display().to_string())?;
+        if about.is_dir() {
+            for entry in fs::read_dir(&real)? {
+                open.push(path.join(entry?.file_name()));
+            }
+        }
+        all.insert(path, (about.uid(), about.gid(), about.mode() & 0o7777));
     }
     Ok(all)
 }
@@ -532,15 +550,13 @@ fn put(
 
 /// An mtree(5) of the tree, for bsdtar(1).
 fn specification(stage: &Path, attributes: &Attributes) -> Result<String> {
-    let as_is = fs::metadata(stage)?.uid() == 0 && attributes.is_empty();
     let mut text = String::from("#mtree 2.0\n");
     let mut open = vec![PathBuf::new()];
     while let Some(path) = open.pop() {
         let real = stage.join(&path);
         let about = fs::symlink_metadata(&real)?;
         let kind = about.file_type();
-        let own = if as_is { (about.uid(), about.gid()) } else { (0, 0) };
-        let usual = (own.0, own.1, about.mode() & 0o7777);
+        let usual = (0, 0, about.mode() & 0o7777);
         let (uid, gid, mode) = attributes.get(&path).copied().unwrap_or(usual);
         let mut name = String::from(".");
         if !path.as_os_str().is_empty() {
