@@ -25,6 +25,15 @@ const KERNEL: Duration = Duration::from_secs(20);
 /// From the start of QEMU until its sockets are there.
 const SOCKETS: Duration = Duration::from_secs(10);
 
+/// Which QEMU it is: `QEMU 7.2.22`.
+pub(crate) fn version() -> String {
+    let output = Command::new("qemu-system-x86_64").arg("--version").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let text = text.unwrap_or_default();
+    let number = text.split(' ').skip_while(|word| *word != "version").nth(1);
+    format!("QEMU {}", number.unwrap_or("of an unknown version"))
+}
+
 /// True when KVM can be used. A device node is not enough, nor a QEMU that starts: some hosts fail
 /// at the first instruction of the firmware or the loader. So the kernel of `drive` must come up.
 pub(crate) fn kvm_works(drive: &Drive, run: &Path, log: &Path) -> bool {

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use nanozfs::lab::story;
 
 use super::player::{Player, Site};
+use super::qemu;
 
 /// Figures that are measured together, in one guest after another.
 trait Figures: Default {
@@ -60,7 +61,8 @@ fn all<F: Figures>(site: &Site) -> Result<()> {
     measured?;
     player.finish();
     let how = if site.kvm { "KVM" } else { "TCG" };
-    let text = format!("FreeBSD {release}, QEMU with {how}\n\n{}", figures.table());
+    let qemu = qemu::version();
+    let text = format!("FreeBSD {release}, {qemu} with {how}\n\n{}", figures.table());
     fs::write(file("md"), &text)?;
     println!("{text}");
     Ok(())

@@ -1,7 +1,7 @@
 #!/bin/sh
 #
 # Functions of the guest in which an operator's commands are measured; what is measured is printed
-# as "@@figure NAME NUMBER". See figures_operator.rs.
+# as "@@figure NAME NUMBER". See operator.rs.
 
 # timed NAME COMMAND...: seconds, and those that the processor spent in the first program alone.
 timed()

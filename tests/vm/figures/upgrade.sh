@@ -1,7 +1,7 @@
 #!/bin/sh
 #
 # Functions of the guest whose upgrades are measured; what is measured is printed as
-# "@@figure NAME NUMBER". See figures_upgrade.rs.
+# "@@figure NAME NUMBER". See upgrade.rs.
 
 first=/var/tmp/gate-2.1.nzr
 # shellcheck disable=SC2034
