@@ -14,6 +14,7 @@ mod expect;
 mod figures;
 mod liar;
 mod maker;
+mod owners;
 mod player;
 mod power;
 mod prepare;

@@ -117,7 +117,7 @@ impl Player<'_> {
             "{:016x}",
             super::hash(&format!("{}{}{}", self.site.world.id, self.built, self.script.text()))
         );
-        let cache = self.site.work.join("cache").join(key);
+        let cache = self.site.world.prepared.join(key);
         let fresh = !self.booted && self.number == 0;
         if fresh && self.take_cached(&cache)? {
             return Ok(());

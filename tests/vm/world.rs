@@ -1,10 +1,8 @@
 //! From a FreeBSD root to the file systems of an appliance and of the maker: a trimmed copy, set
 //! up as NanoBSD does it, with the suite put in by `make install`.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +15,7 @@ use nanozfs::lab::story;
 
 use super::disk::MIB;
 use super::maker::{self, Script};
+use super::owners::{Attributes, move_attributes, owners, specification};
 use super::qemu;
 
 /// Not needed to boot, to mount and to run stories.
@@ -146,6 +145,8 @@ sleep 100000
 const SLOT: u64 = 256 * MIB;
 /// Size of a recovery copy.
 const RECOVERY: u64 = 4 * MIB;
+/// Images of so many systems are kept. With the disks that all stories need, each takes some 10 GB.
+const KEPT: usize = 2;
 /// The list of the appliance's files, on the CD-ROM.
 const LIST: &str = "vm.mtree";
 
@@ -205,14 +206,13 @@ pub(crate) struct World {
     pub(crate) recoveries: [PathBuf; 2],
     /// The maker's CD-ROM, which also holds what goes into the slots.
     pub(crate) maker: PathBuf,
+    /// Disks as the maker has prepared them, for the next time.
+    pub(crate) prepared: PathBuf,
     /// The release, `13.2`.
     pub(crate) release: String,
     /// Changes when any of these do.
     pub(crate) id: String,
 }
-
-/// Owner and mode by path below the root.
-type Attributes = BTreeMap<PathBuf, (u32, u32, u32)>;
 
 /// Makes the CD-ROM below `work` from the FreeBSD in `root`, or finds it there.
 pub(crate) fn prepare(root: &Path, executable: &Path, work: &Path) -> Result<World> {
@@ -231,12 +231,14 @@ pub(crate) fn prepare(root: &Path, executable: &Path, work: &Path) -> Result<Wor
         slots: ["nanos1a", "nanos2a", "nanoA", "nanoB"].map(|name| images.join(name)),
         recoveries: ["nanos3", "nanocfg"].map(|name| images.join(name)),
         maker: images.join("maker.iso"),
+        prepared: images.join("prepared"),
         release: release(root)?,
         id,
     };
     if world.maker.exists() {
         return Ok(world);
     }
+    make_room(work)?;
     let _ = fs::remove_dir_all(&images);
     fs::create_dir_all(&world.boot)?;
     for name in ["boot0", "boot", "gptboot", "pmbr", "cdboot"] {
@@ -250,6 +252,23 @@ pub(crate) fn prepare(root: &Path, executable: &Path, work: &Path) -> Result<Wor
     cdrom(&stage, &attributes, &world)?;
     fs::remove_dir_all(&stage)?;
     Ok(world)
+}
+
+/// Removes the images of all but the last systems, with the disks that were prepared for them.
+fn make_room(work: &Path) -> Result<()> {
+    let mut systems = Vec::new();
+    for entry in fs::read_dir(work)? {
+        let path = entry?.path();
+        let maker = path.join("maker.iso");
+        if let Ok(about) = fs::metadata(&maker) {
+            systems.push((about.modified()?, path));
+        }
+    }
+    systems.sort_unstable();
+    for (_, path) in systems.iter().rev().skip(KEPT - 1) {
+        fs::remove_dir_all(path).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
 }
 
 /// The CD-ROM: the appliance's own system, but for its rc; and the list by which the maker puts
@@ -314,6 +333,7 @@ pub(crate) fn install(world: &World, kvm: bool, work: &Path) -> Result<()> {
 fn identity(root: &Path, executable: &Path) -> Result<String> {
     let mut text = format!("{} {STANDARD}", root.display());
     text.push_str(include_str!("world.rs"));
+    text.push_str(include_str!("owners.rs"));
     text.push_str(&qemu::wiring());
     let kernel = root.join("boot/kernel/kernel");
     let about = fs::metadata(&kernel).with_context(|| kernel.display().to_string())?;
@@ -321,9 +341,12 @@ fn identity(root: &Path, executable: &Path) -> Result<String> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = [
         executable,
+        &top.join("Makefile"),
         &top.join("rc.d/nanozfs"),
+        &top.join("rc.d/nanozfs_settle"),
         &top.join("overlay/prepare-image"),
         &top.join("overlay/etc/nanozfs.conf"),
+        &top.join("overlay/etc/rc.conf.d/gptboot"),
     ];
     for file in files {
         // By what is in them: building again makes the same executable with another time.
@@ -339,61 +362,6 @@ fn release(root: &Path) -> Result<String> {
     let line = text.lines().find_map(|line| line.strip_prefix("USERLAND_VERSION=\""));
     let word = line.unwrap_or("unknown").trim_end_matches('"');
     Ok(word.split('-').next().unwrap_or(word).to_owned())
-}
-
-/// Owners and modes: from METALOG if the tree was installed without being root, else from the
-/// tree itself, if root unpacked it; otherwise everything is root's.
-fn owners(root: &Path) -> Result<Attributes> {
-    let mut all = Attributes::new();
-    let Ok(metalog) = fs::read_to_string(root.join("METALOG")) else {
-        return if fs::metadata(root)?.uid() == 0 { owners_as_unpacked(root) } else { Ok(all) };
-    };
-    let users = numbers(&root.join("etc/master.passwd"))?;
-    let groups = numbers(&root.join("etc/group"))?;
-    for line in metalog.lines().filter(|line| line.starts_with('.')) {
-        let mut words = line.split_whitespace();
-        let path = words.next().unwrap_or(".").trim_start_matches('.').trim_start_matches('/');
-        let (mut uid, mut gid, mut mode) = (0, 0, None);
-        for (name, value) in words.filter_map(|word| word.split_once('=')) {
-            match name {
-                "uname" => uid = users.get(value).copied().unwrap_or(0),
-                "gname" => gid = groups.get(value).copied().unwrap_or(0),
-                "mode" => mode = u32::from_str_radix(value, 8).ok(),
-                _ => {}
-            }
-        }
-        if let Some(mode) = mode {
-            all.insert(PathBuf::from(path), (uid, gid, mode));
-        }
-    }
-    Ok(all)
-}
-
-fn owners_as_unpacked(root: &Path) -> Result<Attributes> {
-    let mut all = Attributes::new();
-    let mut open = vec![PathBuf::new()];
-    while let Some(path) = open.pop() {
-        let real = root.join(&path);
-        let about = fs::symlink_metadata(&real).with_context(|| real.display().to_string())?;
-        if about.is_dir() {
-            for entry in fs::read_dir(&real)? {
-                open.push(path.join(entry?.file_name()));
-            }
-        }
-        all.insert(path, (about.uid(), about.gid(), about.mode() & 0o7777));
-    }
-    Ok(all)
-}
-
-/// Names and numbers of passwd(5) or group(5).
-fn numbers(path: &Path) -> Result<BTreeMap<String, u32>> {
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let parse = |line: &str| {
-        let mut fields = line.split(':');
-        let name = fields.next()?.to_owned();
-        Some((name, fields.nth(1)?.parse().ok()?))
-    };
-    Ok(text.lines().filter_map(parse).collect())
 }
 
 /// Copies what an appliance needs.
@@ -548,45 +516,6 @@ fn put(
     Ok(())
 }
 
-/// An mtree(5) of the tree, for bsdtar(1).
-fn specification(stage: &Path, attributes: &Attributes) -> Result<String> {
-    let mut text = String::from("#mtree 2.0\n");
-    let mut open = vec![PathBuf::new()];
-    while let Some(path) = open.pop() {
-        let real = stage.join(&path);
-        let about = fs::symlink_metadata(&real)?;
-        let kind = about.file_type();
-        let usual = (0, 0, about.mode() & 0o7777);
-        let (uid, gid, mode) = attributes.get(&path).copied().unwrap_or(usual);
-        let mut name = String::from(".");
-        if !path.as_os_str().is_empty() {
-            name.push('/');
-            for byte in path.as_os_str().as_bytes() {
-                if byte.is_ascii_graphic() && !b"\\#*?[]=".contains(byte) {
-                    name.push(char::from(*byte));
-                } else {
-                    let _ = write!(name, "\\{byte:03o}");
-                }
-            }
-        }
-        let what = if kind.is_dir() {
-            let mut names = fs::read_dir(&real)?.collect::<std::io::Result<Vec<_>>>()?;
-            names.sort_by_key(|entry| std::cmp::Reverse(entry.file_name()));
-            open.extend(names.iter().map(|entry| path.join(entry.file_name())));
-            "dir".to_owned()
-        } else if kind.is_symlink() {
-            format!("link link={}", fs::read_link(&real)?.display())
-        } else {
-            match path == Path::new("etc/rc") {
-                true => "file contents=./etc/rc.real".to_owned(),
-                false => "file".to_owned(),
-            }
-        };
-        let _ = writeln!(text, "{name} type={what} uid={uid} gid={gid} mode={mode:04o}");
-    }
-    Ok(text)
-}
-
 fn copy_all(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
@@ -604,15 +533,6 @@ fn copy_all(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What is known of a directory also holds for its copy.
-fn move_attributes(attributes: &mut Attributes, from: &Path, to: &Path) {
-    let copies: Vec<_> = attributes
-        .iter()
-        .filter_map(|(path, value)| Some((to.join(path.strip_prefix(from).ok()?), *value)))
-        .collect();
-    attributes.extend(copies);
-}
-
 fn write(path: &Path, text: &str) -> Result<()> {
     let _ = fs::remove_file(path);
     fs::write(path, text).with_context(|| path.display().to_string())
@@ -626,4 +546,28 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("{command:?}: {}: {}", output.status, said.trim());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn with_a_new_system_there_is_one_of_the_old_ones() {
+        let work = tempfile::tempdir().unwrap();
+        for (name, age) in [("images-1", 30), ("images-2", 10), ("images-3", 20)] {
+            let images = work.path().join(name);
+            fs::create_dir_all(images.join("prepared")).unwrap();
+            let maker = fs::File::create(images.join("maker.iso")).unwrap();
+            maker.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+        }
+        fs::create_dir(work.path().join("logs")).unwrap();
+        make_room(work.path()).unwrap();
+        let left = fs::read_dir(work.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        assert_eq!(left, ["images-2", "logs"]);
+    }
 }
