@@ -6,10 +6,32 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use tempfile::TempDir;
+
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vm/freebsd-root");
 const RELEASE: &str = "99.7";
 
-/// A mirror with one release, and a script of our own tree so that it downloads into it.
+/// A tree with the script, so that it downloads into this one.
+fn tree() -> TempDir {
+    let tree = tempfile::tempdir().unwrap();
+    fs::create_dir_all(tree.path().join("tests/vm")).unwrap();
+    fs::copy(SCRIPT, tree.path().join("tests/vm/freebsd-root")).unwrap();
+    tree
+}
+
+/// The same with a mirror that has one release; `None`, and a word about it, where nothing can be
+/// downloaded or unpacked.
+fn mirrored() -> Option<TempDir> {
+    let there = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    if !((there("fetch") || there("curl")) && there("xz")) {
+        eprintln!("SKIPPED: freebsd-root needs curl, or fetch(1), and xz");
+        return None;
+    }
+    let tree = tree();
+    mirror(tree.path());
+    Some(tree)
+}
+
 fn mirror(top: &Path) {
     let release = top.join(format!("mirror/amd64/{RELEASE}-RELEASE"));
     fs::create_dir_all(&release).unwrap();
@@ -35,18 +57,6 @@ fn mirror(top: &Path) {
         manifest.push_str(&format!("{set}.txz\t{sum}\t1\t{set}\t\"{set}\"\ton\n"));
     }
     fs::write(release.join("MANIFEST"), manifest).unwrap();
-    fs::create_dir_all(top.join("tests/vm")).unwrap();
-    fs::copy(SCRIPT, top.join("tests/vm/freebsd-root")).unwrap();
-}
-
-/// What downloads and unpacks is there; otherwise says what was not tested.
-fn able() -> bool {
-    let there = |program: &str| Command::new(program).arg("--version").output().is_ok();
-    let able = (there("fetch") || there("curl")) && there("xz");
-    if !able {
-        eprintln!("SKIPPED: freebsd-root needs curl, or fetch(1), and xz");
-    }
-    able
 }
 
 fn run(top: &Path, release: &str) -> Output {
@@ -67,12 +77,8 @@ fn run_to(top: &Path, release: &str, destination: Option<&Path>) -> Output {
 
 #[test]
 fn a_release_is_unpacked_and_the_second_time_it_is_there() {
-    if !able() {
-        return;
-    }
-    let scratch = tempfile::tempdir().unwrap();
-    let top = scratch.path();
-    mirror(top);
+    let Some(tree) = mirrored() else { return };
+    let top = tree.path();
     let root = top.join("target/freebsd-root").join(RELEASE);
     for _ in 0..2 {
         let output = run(top, RELEASE);
@@ -84,12 +90,8 @@ fn a_release_is_unpacked_and_the_second_time_it_is_there() {
 
 #[test]
 fn a_place_that_is_there_is_filled_when_it_is_empty_and_left_alone_when_it_is_not() {
-    if !able() {
-        return;
-    }
-    let scratch = tempfile::tempdir().unwrap();
-    let top = scratch.path();
-    mirror(top);
+    let Some(tree) = mirrored() else { return };
+    let top = tree.path();
     let place = top.join("place");
     fs::create_dir(&place).unwrap();
     let output = run_to(top, RELEASE, Some(&place.join("")));
@@ -107,12 +109,8 @@ fn a_place_that_is_there_is_filled_when_it_is_empty_and_left_alone_when_it_is_no
 
 #[test]
 fn a_set_that_is_not_what_the_manifest_says_is_not_unpacked() {
-    if !able() {
-        return;
-    }
-    let scratch = tempfile::tempdir().unwrap();
-    let top = scratch.path();
-    mirror(top);
+    let Some(tree) = mirrored() else { return };
+    let top = tree.path();
     let base = top.join(format!("mirror/amd64/{RELEASE}-RELEASE/base.txz"));
     fs::write(base, "something else").unwrap();
     let output = run(top, RELEASE);
@@ -123,11 +121,8 @@ fn a_set_that_is_not_what_the_manifest_says_is_not_unpacked() {
 
 #[test]
 fn a_release_that_is_none_is_a_mistake_of_usage() {
-    let scratch = tempfile::tempdir().unwrap();
-    let top = scratch.path();
-    fs::create_dir_all(top.join("tests/vm")).unwrap();
-    fs::copy(SCRIPT, top.join("tests/vm/freebsd-root")).unwrap();
+    let tree = tree();
     for release in ["", "current", "../14.3"] {
-        assert_eq!(run(top, release).status.code(), Some(64), "{release:?}");
+        assert_eq!(run(tree.path(), release).status.code(), Some(64), "{release:?}");
     }
 }
